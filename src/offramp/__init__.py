@@ -1,0 +1,80 @@
+"""offramp: early exits for PyTorch models that are really taken, with a stated risk.
+
+The way of the data: `attach` exits to a model, `fit` them, `record` a calibration split, `calibrate` a policy,
+`deploy` it. Names are imported on first use, so that `import offramp` does not load torch.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+_HOME = {
+    "attach": "offramp.exit_model",
+    "ExitModel": "offramp.exit_model",
+    "inspect": "offramp.backbones",
+    "Policy": "offramp.policy",
+    "always": "offramp.policy",
+    "Decisions": "offramp.decisions",
+    "Recording": "offramp.recording",
+    "record": "offramp.recording",
+    "simulate": "offramp.recording",
+    "fit": "offramp.training",
+    "History": "offramp.training",
+    "calibrate": "offramp.calibrators",
+    "Calibrated": "offramp.calibrators",
+    "Infeasible": "offramp.calibrators",
+    "frontier": "offramp.calibrators",
+    "deploy": "offramp.runtimes",
+}
+_MODULES = ("criteria", "errors", "goals", "heads", "metrics", "regimes")
+
+if TYPE_CHECKING:
+    from offramp import criteria, errors, goals, heads, metrics, regimes
+    from offramp.backbones import inspect
+    from offramp.calibrators import Calibrated, Infeasible, calibrate, frontier
+    from offramp.decisions import Decisions
+    from offramp.exit_model import ExitModel, attach
+    from offramp.policy import Policy, always
+    from offramp.recording import Recording, record, simulate
+    from offramp.runtimes import deploy
+    from offramp.training import History, fit
+
+__all__ = [
+    "Calibrated",
+    "Decisions",
+    "ExitModel",
+    "History",
+    "Infeasible",
+    "Policy",
+    "Recording",
+    "always",
+    "attach",
+    "calibrate",
+    "criteria",
+    "deploy",
+    "errors",
+    "fit",
+    "frontier",
+    "goals",
+    "heads",
+    "inspect",
+    "metrics",
+    "record",
+    "regimes",
+    "simulate",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOME:
+        return getattr(importlib.import_module(_HOME[name]), name)
+    if name in _MODULES:
+        return importlib.import_module(f"offramp.{name}")
+    raise AttributeError(f"module 'offramp' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*__all__, "__version__"])

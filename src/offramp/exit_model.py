@@ -1,0 +1,309 @@
+"""`attach` gives a model exits; the `ExitModel` it returns trains through the user's module and runs in stages."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from offramp import backbones
+from offramp.backbones import Chain, Signature, Stage
+from offramp.cost import Cost, count_macs
+from offramp.errors import AttachError, InputError
+from offramp.heads import Head, build_heads
+
+
+class ExitModel(nn.Module):
+    """A backbone with exit heads. Made by `attach`.
+
+    `forward` runs the backbone once, as its author wrote it, and collects the logits of every exit: for training and
+    recording. `walk` runs the cut stages one after the other on the rows still wanted: for taking exits. Both share
+    every parameter. The stages are derived, never saved or copied.
+
+    Attributes:
+        backbone: the user's module, unchanged.
+        heads: one module per cut.
+        cuts: names of the submodules behind which the exits are, in the order of running.
+        num_classes: number of logits of every exit.
+        cost: MACs of one row by exit.
+    """
+
+    def __init__(
+        self,
+        backbone: nn.Module,
+        cuts: Sequence[str],
+        heads: Sequence[nn.Module],
+        signature: Signature,
+        num_classes: int,
+    ) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.heads = nn.ModuleList(heads)
+        self.cuts = tuple(cuts)
+        self.signature = signature
+        self.num_classes = num_classes
+        self._chain: Chain | None = None
+        self.cost = self._count_cost()
+
+    @property
+    def exits(self) -> int:
+        """Number of exits, the backbone's own output included."""
+        return len(self.cuts) + 1
+
+    @property
+    def device(self) -> torch.device:
+        """Device of the backbone's parameters."""
+        return backbones.device_of(self.backbone)
+
+    def forward(self, *args: Any, **kwargs: Any) -> list[Tensor]:
+        """Logits of every exit.
+
+        Args:
+            *args: the backbone's own arguments, or one tuple or dict that holds them.
+            **kwargs: the backbone's own named arguments.
+
+        Returns:
+            A list of `[n, classes]`, earliest exit first, the backbone's own output last.
+        """
+        if len(args) == 1 and not kwargs:
+            args, kwargs = backbones.arguments(args[0])
+        logits: dict[int, Tensor] = {}
+        with self._collecting(logits):
+            output = self.backbone(*args, **kwargs)
+        missing = [name for k, name in enumerate(self.cuts) if k not in logits]
+        if missing:
+            raise InputError(
+                f"The cuts {missing} did not run for these inputs; they ran for the example given to attach."
+            )
+        return [*(logits[k] for k in range(len(self.cuts))), final_logits(output)]
+
+    @contextmanager
+    def _collecting(self, logits: dict[int, Tensor]) -> Iterator[None]:
+        """Runs the heads right when their cuts return, before anything behind can change the tensor in place."""
+        thread = threading.get_ident()
+
+        def hook(k: int) -> Callable[[nn.Module, Any, Any], None]:
+            def run(module: nn.Module, inputs: Any, output: Any) -> None:
+                # Another thread's forward pass also triggers this hook; its values are not ours.
+                if threading.get_ident() == thread:
+                    logits[k] = self.heads[k](backbones.first_tensor(output))
+
+            return run
+
+        handles = [self.backbone.get_submodule(n).register_forward_hook(hook(k)) for k, n in enumerate(self.cuts)]
+        try:
+            yield
+        finally:
+            for handle in handles:
+                handle.remove()
+
+    def chain(self) -> Chain:
+        """The model divided into stages; made on first use, and again when modules were replaced since."""
+        if self._chain is None or not self._chain.fresh():
+            self._chain = backbones.cut(self.backbone, self.cuts, self.signature, self.device)
+        return self._chain
+
+    def stages(self) -> tuple[Stage, ...]:
+        """The parts of the network between the cuts, sharing its parameters."""
+        return self.chain().stages
+
+    def walk(self, inputs: Any) -> Walk:
+        """Starts a traversal that runs a stage when asked for the next exit; see `Walk`.
+
+        Raises:
+            InputError: empty batch, other structure than the example's, or tensors on another device.
+        """
+        return Walk(self, inputs)
+
+    @contextmanager
+    def evaluating(self) -> Iterator[None]:
+        """Evaluation mode, every submodule's own mode restored afterwards."""
+        with backbones.evaluating(self):
+            yield
+
+    def to_own_device(self, inputs: Any) -> Any:
+        """The same inputs with every tensor on the model's device."""
+        device = self.device
+        return backbones.map_tensors(lambda t: t.to(device, non_blocking=True), inputs)
+
+    def _count_cost(self) -> Cost:
+        with self.evaluating(), torch.no_grad():
+            walk = self.walk(self._example(rows=1))
+            stages, heads = [], []
+            for _ in range(self.exits):
+                stages.append(count_macs(lambda: next(walk)))
+                heads.append(count_macs(walk.logits))
+        return Cost.of_parts(stages, heads[:-1])
+
+    def _example(self, rows: int) -> Any:
+        args, kwargs = self.signature.unflatten(self.signature.batch(rows, self.device))
+        return kwargs if kwargs else args
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_chain": None}
+
+    def save(self, folder: str | Path, meta: dict[str, Any] | None = None) -> None:
+        """Writes `exit_model.safetensors` and `exit_model.json`; see `offramp.saving`."""
+        from offramp import saving
+
+        saving.save(self, folder, meta)
+
+    @classmethod
+    def load(cls, folder: str | Path, backbone: nn.Module, head: Head | Sequence[Head] | None = None) -> ExitModel:
+        """Reads what `save` wrote into `backbone`, a fresh module of the same class and size.
+
+        Args:
+            folder: the folder that was given to `save`.
+            backbone: receives the weights.
+            head: as for `attach`; needed only for heads that are not offramp's own.
+
+        Raises:
+            FileFormatError: missing or damaged files, or weights of another model.
+        """
+        from offramp import saving
+
+        return saving.load(folder, backbone, head)
+
+
+class Walk:
+    """One pass through the stages, on the rows that are still wanted.
+
+    Iterating runs a stage and yields its exit's number; `logits()` runs the head there; `keep(rows)` drops all other
+    rows before the next stage. What is not asked for is not executed.
+
+    Example:
+        >>> from torch import nn
+        >>> backbone = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 3))
+        >>> model = attach(backbone, at=["1"], example=torch.zeros(1, 4)).eval()
+        >>> walk = model.walk(torch.zeros(5, 4))
+        >>> next(walk), walk.logits().shape
+        (0, torch.Size([5, 3]))
+        >>> walk.keep(torch.tensor([0, 3]))
+        >>> next(walk), walk.logits().shape
+        (1, torch.Size([2, 3]))
+    """
+
+    def __init__(self, model: ExitModel, inputs: Any) -> None:
+        self.model = model
+        self.chain = model.chain()
+        leaves = model.signature.flatten(inputs)
+        self.values: Sequence[Any] = self.chain.start(leaves)
+        self.exit = -1
+        self.features: Any = None
+        tensors = [x for x in leaves if isinstance(x, Tensor)]
+        self.rows = int(next(x for x, has in zip(leaves, model.signature.has_rows, strict=True) if has).shape[0])
+        device = model.device
+        if any(t.device != device for t in tensors):
+            raise InputError(
+                f"The inputs are on {sorted({str(t.device) for t in tensors})}, the model is on {device}: move one of "
+                "them, e.g. with model.to_own_device(inputs)."
+            )
+
+    def __iter__(self) -> Walk:
+        return self
+
+    def __next__(self) -> int:
+        if self.exit + 1 == self.model.exits:
+            raise StopIteration
+        self.exit += 1
+        self.features, self.values = self.chain.stages[self.exit](*self.values)
+        return self.exit
+
+    def logits(self) -> Tensor:
+        """Logits `[rows, classes]` at the exit just reached; runs its head."""
+        if self.exit == self.model.exits - 1:
+            return final_logits(self.features)
+        logits: Tensor = self.model.heads[self.exit](backbones.first_tensor(self.features))
+        return logits
+
+    def keep(self, index: Tensor) -> None:
+        """Goes on with the rows `index` `[m]` of the current ones only, in that order."""
+        self.values = self.chain.carries[self.exit].keep(self.values, index)
+        self.rows = len(index)
+
+
+def attach(
+    backbone: nn.Module,
+    at: Sequence[str | float],
+    example: Any,
+    num_classes: int | None = None,
+    head: Head | Sequence[Head] = "pooled_linear",
+    seed: int = 0,
+) -> ExitModel:
+    """Gives a model early exits. The backbone and its state dict stay as they were.
+
+    Args:
+        backbone: any module whose output is logits `[n, classes]`, or holds them as `.logits` or first.
+        at: where the exits go, in the order of running: names of submodules (as in `named_modules()`; the exit is
+            behind the module), or shares of the MACs between 0 and 1.
+        example: inputs: a tensor, a tuple of positional inputs or a dict of named ones, with a batch dimension first.
+            Shapes are read off it, and a few rows are run through the model in evaluation mode.
+        num_classes: number of logits; read off the backbone's output when not given.
+        head: name of a registered head (`pooled_linear`, `sdn_pool`), a module, a function
+            `(features, num_classes) -> module`, or a list of these, one per cut.
+        seed: of the heads' initial weights. They are drawn like torch's own layers, then passed through the backbone's
+            `_init_weights(module)` if it has one. The global random state is left alone.
+
+    Raises:
+        AttachError: unknown, repeated or misordered cuts; heads that do not fit.
+        CutError: the model cannot be divided there; the message names the reason and the nearest place that can.
+
+    Example:
+        >>> from torch import nn
+        >>> backbone = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 3))
+        >>> model = attach(backbone, at=["1"], example=torch.zeros(1, 4))
+        >>> [logits.shape for logits in model(torch.zeros(5, 4))]
+        [torch.Size([5, 3]), torch.Size([5, 3])]
+    """
+    if isinstance(backbone, ExitModel):
+        raise AttachError("The model already has exits: attach to its .backbone, with all cuts at once.")
+    if isinstance(at, str | float) or not len(at):
+        raise AttachError(f"attach(at={at!r}): give a list of at least one submodule name or share of the MACs.")
+    signature = Signature.of(example)
+    names = backbones.names_at(backbone, at, example)
+    device = backbones.device_of(backbone)
+    chain = backbones.cut(backbone, names, signature, device)
+    backbones.check(chain, backbone, device)
+    features, logits = _features(chain, backbone, device)
+    classes = _class_count(logits, num_classes)
+    heads = build_heads(backbone, names, features, classes, head, seed)
+    model = ExitModel(backbone, names, heads, signature, classes)
+    model.heads.train(backbone.training)
+    model.training = backbone.training
+    return model
+
+
+def final_logits(output: Any) -> Tensor:
+    """The logits in a backbone's output: the tensor itself, its `.logits`, its item "logits", or its first tensor."""
+    named = output.get("logits") if isinstance(output, dict) else getattr(output, "logits", None)
+    found = named if isinstance(named, Tensor) else backbones.first_tensor(output)
+    if found is None:
+        raise InputError(f"The backbone's output ({type(output).__name__}) holds no tensor: there are no logits.")
+    return found
+
+
+def _features(chain: Chain, backbone: nn.Module, device: torch.device) -> tuple[list[Tensor], Tensor]:
+    """The tensors at each cut and the final logits, for two rows."""
+    found: list[Any] = []
+    with backbones.evaluating(backbone), torch.no_grad():
+        values: Sequence[Any] = chain.start(chain.signature.batch(2, device))
+        for stage in chain.stages:
+            feature, values = stage(*values)
+            found.append(feature)
+    features = [backbones.first_tensor(f) for f in found[:-1]]
+    return [f for f in features if f is not None], final_logits(found[-1])
+
+
+def _class_count(logits: Tensor, num_classes: int | None) -> int:
+    if logits.ndim != 2:
+        raise AttachError(
+            f"The backbone's output must be logits [n, classes]; for two rows it is {list(logits.shape)}."
+        )
+    if num_classes is not None and num_classes != logits.shape[1]:
+        raise AttachError(f"attach(num_classes={num_classes}): the backbone's output has {logits.shape[1]} classes.")
+    return int(logits.shape[1])

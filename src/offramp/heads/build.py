@@ -1,0 +1,88 @@
+"""Builds the exit heads that `attach(head=...)` asks for, and checks that each one fits its cut."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from offramp.errors import AttachError, OfframpError
+from offramp.heads.head import HEADS
+
+Head = str | nn.Module | Callable[[Tensor, int], nn.Module]
+
+
+def build_heads(
+    backbone: nn.Module,
+    names: Sequence[str],
+    features: Sequence[Tensor],
+    classes: int,
+    head: Head | Sequence[Head],
+    seed: int,
+) -> list[nn.Module]:
+    """One head per cut, with weights drawn from `seed`; the global random state is left alone.
+
+    Args:
+        backbone: its `_init_weights(module)`, if it has one, initialises what is built here.
+        names: of the cuts, for messages.
+        features: the tensor at each cut, for two rows.
+        classes: number of logits.
+        head: see `attach`.
+        seed: of the weights.
+
+    Raises:
+        AttachError: wrong number of heads, a head that fails, or that gives other shapes than `[n, classes]`.
+    """
+    wanted: list[Head] = list(head) if isinstance(head, list | tuple) else [head] * len(names)  # type: ignore[list-item]
+    if len(wanted) != len(names):
+        raise AttachError(
+            f"attach(head=...) has {len(wanted)} heads for {len(names)} cuts {list(names)}; give one per cut."
+        )
+    modules = [h for h in wanted if isinstance(h, nn.Module)]
+    if len({id(m) for m in modules}) != len(modules):
+        raise AttachError(
+            "attach(head=...): one module cannot serve several cuts; give a list of modules, or a function."
+        )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        heads = [_build_head(backbone, h, f, classes) for h, f in zip(wanted, features, strict=True)]
+    for name, built, feature in zip(names, heads, features, strict=True):
+        _check_head(name, built, feature, classes)
+    return heads
+
+
+def _build_head(backbone: nn.Module, head: Head, features: Tensor, classes: int) -> nn.Module:
+    if isinstance(head, nn.Module):
+        return head.to(features.device)
+    if isinstance(head, str):
+        built: nn.Module = HEADS[head].for_features(features, classes)
+    elif callable(head):
+        make: Callable[[Tensor, int], nn.Module] = getattr(head, "for_features", head)
+        built = make(features, classes)
+    else:
+        raise AttachError(f"attach(head={head!r}): give a name ({', '.join(HEADS)}), a module, or a function.")
+    initialise = getattr(backbone, "_init_weights", None)
+    if callable(initialise):
+        built.apply(initialise)
+    return built.to(device=features.device, dtype=features.dtype if features.is_floating_point() else None)
+
+
+def _check_head(name: str, head: nn.Module, features: Tensor, classes: int) -> None:
+    training = head.training
+    try:
+        with torch.no_grad():
+            logits = head.eval()(features)
+    except OfframpError:
+        raise
+    except Exception as error:
+        raise AttachError(
+            f"The head {type(head).__name__} fails at '{name}' on {list(features.shape)}: {error}"
+        ) from error
+    head.train(training)
+    shape = list(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
+    if shape != [features.shape[0], classes]:
+        raise AttachError(
+            f"The head {type(head).__name__} at '{name}' gives {shape} for features {list(features.shape)}; it must give "
+            f"[{features.shape[0]}, {classes}]."
+        )

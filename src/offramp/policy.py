@@ -1,0 +1,187 @@
+"""A policy: criterion, one threshold per early exit, temperatures. Immutable, and JSON with a format version."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from offramp.criteria import Always, Criterion, criterion_from_dict
+from offramp.errors import FileFormatError, PolicyError
+
+FORMAT = "offramp.policy"
+VERSION = 1
+NEVER = math.inf
+
+
+@dataclass(frozen=True)
+class Policy:
+    """Decides who leaves where: at early exit k, a row leaves when its score is **above** `thresholds[k]`, strictly.
+
+    A threshold of `inf` closes an exit (its head then never runs); a score that is NaN never leaves early.
+    At the last exit, the backbone's own output, everything that is left leaves.
+
+    Args:
+        criterion: what is compared, see `offramp.criteria`.
+        thresholds: one per early exit, earliest first, in the units of the criterion's score.
+        temperatures: one per early exit, > 0: logits are divided by them before they are scored. The logits that
+            are returned are never divided. None means 1 everywhere.
+
+    Example:
+        >>> from offramp.criteria import Margin
+        >>> Policy(criterion=Margin(), thresholds=[0.4, 0.2]).thresholds
+        (0.4, 0.2)
+    """
+
+    criterion: Criterion
+    thresholds: tuple[float, ...]
+    temperatures: tuple[float, ...] | None = None
+
+    def __init__(
+        self,
+        criterion: Criterion,
+        thresholds: Sequence[float],
+        temperatures: Sequence[float] | None = None,
+    ) -> None:
+        if not isinstance(criterion, Criterion):
+            raise PolicyError(
+                f"Policy(criterion={criterion!r}): give an instance from offramp.criteria, e.g. MaxProbability()."
+            )
+        object.__setattr__(self, "criterion", criterion)
+        object.__setattr__(self, "thresholds", _floats("thresholds", thresholds))
+        object.__setattr__(
+            self, "temperatures", None if temperatures is None else _floats("temperatures", temperatures)
+        )
+        self._check()
+
+    def _check(self) -> None:
+        if any(math.isnan(t) for t in self.thresholds):
+            raise PolicyError(
+                f"Policy(thresholds={list(self.thresholds)}): NaN is no threshold. Use float('inf') to close an exit."
+            )
+        if isinstance(self.criterion, Always) and self.thresholds:
+            raise PolicyError("Policy with the criterion Always takes no thresholds: write offramp.always(exit=...).")
+        if self.temperatures is None:
+            return
+        if len(self.temperatures) != len(self.thresholds):
+            raise PolicyError(
+                f"Policy has {len(self.thresholds)} thresholds and {len(self.temperatures)} temperatures; "
+                "give one of each per early exit."
+            )
+        if any(not (0 < t < math.inf) for t in self.temperatures):
+            raise PolicyError(f"Policy(temperatures={list(self.temperatures)}): each must be finite and above 0.")
+
+    def thresholds_for(self, early_exits: int) -> tuple[float, ...]:
+        """Thresholds for a model with this many early exits.
+
+        Raises:
+            PolicyError: the policy is for another number of exits.
+        """
+        if isinstance(self.criterion, Always):
+            if self.criterion.exit > early_exits:
+                raise PolicyError(
+                    f"always(exit={self.criterion.exit}): the model has the exits 0 to {early_exits} "
+                    f"({early_exits} early, and the backbone's own output)."
+                )
+            return tuple(-math.inf if k == self.criterion.exit else NEVER for k in range(early_exits))
+        if len(self.thresholds) != early_exits:
+            raise PolicyError(
+                f"The policy has {len(self.thresholds)} thresholds {list(self.thresholds)}, the model has "
+                f"{early_exits} early exits; give one threshold per early exit, earliest first."
+            )
+        return self.thresholds
+
+    def heads_needed(self, early_exits: int) -> tuple[bool, ...]:
+        """Which early heads must run: those of open exits, and all before one where the criterion reads them."""
+        is_open = [threshold < NEVER for threshold in self.thresholds_for(early_exits)]
+        if self.criterion.uses_earlier:
+            return tuple(any(is_open[k:]) for k in range(early_exits))
+        return tuple(is_open)
+
+    def score(self, exit: int, logits: Tensor, earlier: Sequence[Tensor] = ()) -> Tensor:
+        """Scores `[n]` of one exit's logits `[n, classes]`, in fp32 at least and after the exit's temperature."""
+        scaled = [self._scaled(k, past) for k, past in enumerate(earlier)]
+        return self.criterion.score(self._scaled(exit, logits), scaled)
+
+    def leaves(self, exit: int, threshold: float, logits: Tensor, earlier: Sequence[Tensor] = ()) -> Tensor:
+        """Mask `[n]` of the rows that leave at this early exit: `score > threshold`, so never where it is NaN."""
+        return self.score(exit, logits, earlier) > threshold
+
+    def _scaled(self, exit: int, logits: Tensor) -> Tensor:
+        # Half-precision softmax saturates: the gate is always computed in fp32 or better.
+        wide = logits.float() if logits.dtype.itemsize < 4 else logits
+        return wide if self.temperatures is None else wide / self.temperatures[exit]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data with format and version; infinite thresholds as the strings "inf" and "-inf"."""
+        return {
+            "format": FORMAT,
+            "version": VERSION,
+            "criterion": self.criterion.to_dict(),
+            "thresholds": [t if math.isfinite(t) else str(t) for t in self.thresholds],
+            "temperatures": None if self.temperatures is None else list(self.temperatures),
+        }
+
+    @classmethod
+    def from_dict(cls, data: Any) -> Policy:
+        """Inverse of `to_dict`.
+
+        Raises:
+            FileFormatError: not a policy, or written by a newer version.
+        """
+        if not isinstance(data, dict) or data.get("format") != FORMAT:
+            raise FileFormatError(f'Not an offramp policy: expected an object with "format": "{FORMAT}".')
+        if data.get("version") != VERSION:
+            raise FileFormatError(
+                f"The policy has format version {data.get('version')!r}, this offramp reads version {VERSION}. "
+                "Install a newer offramp, or calibrate again."
+            )
+        try:
+            return cls(criterion_from_dict(data["criterion"]), data["thresholds"], data.get("temperatures"))
+        except KeyError as error:
+            raise FileFormatError(f"The policy has no field {error}.") from error
+
+    def save(self, path: str | Path) -> None:
+        """Writes the policy as a JSON file."""
+        Path(path).write_text(json.dumps(self.to_dict(), indent=2) + "\n", encoding="utf8")
+
+    @classmethod
+    def load(cls, path: str | Path) -> Policy:
+        """Reads what `save` wrote.
+
+        Raises:
+            FileFormatError: the file is missing, no JSON, or no policy.
+        """
+        try:
+            data = json.loads(Path(path).read_text(encoding="utf8"))
+        except FileNotFoundError as error:
+            raise FileFormatError(
+                f"There is no policy file {path}. Write one with Policy.save or `offramp calibrate`."
+            ) from error
+        except (json.JSONDecodeError, UnicodeDecodeError) as error:
+            raise FileFormatError(f"{path} is not JSON ({error}).") from error
+        return cls.from_dict(data)
+
+
+def always(exit: int) -> Policy:
+    """Policy of the always-exit test: every sample leaves at `exit` (0 = earliest), for any model.
+
+    `exit` may be the number of early exits, which is the backbone's own output: nothing leaves early.
+
+    Example:
+        >>> always(exit=0).thresholds_for(2)
+        (-inf, inf)
+    """
+    return Policy(criterion=Always(exit=exit), thresholds=())
+
+
+def _floats(name: str, values: Sequence[float]) -> tuple[float, ...]:
+    try:
+        return tuple(float(v) for v in values)
+    except (TypeError, ValueError) as error:
+        raise PolicyError(f"Policy({name}={values!r}): give a list of numbers, one per early exit.") from error

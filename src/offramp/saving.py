@@ -1,0 +1,144 @@
+"""An ExitModel on disk: `exit_model.safetensors` (weights, example) and `exit_model.json` (what they belong to)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import safetensors
+import safetensors.torch
+import torch
+from torch import Tensor, nn
+from torch.utils import _pytree as pytree
+
+from offramp.errors import FileFormatError
+from offramp.exit_model import ExitModel, attach
+from offramp.heads import HEADS, ExitHead, Head
+
+FORMAT = "offramp.exit_model"
+VERSION = 1
+WEIGHTS = "exit_model.safetensors"
+DESCRIPTION = "exit_model.json"
+
+
+def save(model: ExitModel, folder: str | Path, meta: dict[str, Any] | None = None) -> None:
+    """Writes a model; files are replaced only when they are complete.
+
+    Raises:
+        FileFormatError: the folder cannot be written.
+    """
+    path = Path(folder)
+    tensors = {f"model.{k}": v.detach().cpu().clone().contiguous() for k, v in model.state_dict().items()}
+    leaves, tree = list(model.signature.leaves), model.signature.tree
+    tensors |= {f"example.{i}": x.contiguous() for i, x in enumerate(leaves) if isinstance(x, Tensor)}
+    description = {
+        "format": FORMAT,
+        "version": VERSION,
+        "backbone": type(model.backbone).__name__,
+        "cuts": list(model.cuts),
+        "num_classes": model.num_classes,
+        "heads": [_head_name(head) for head in model.heads],
+        "example": {
+            "tree": pytree.treespec_dumps(tree),
+            "constants": [None if isinstance(x, Tensor) else x for x in leaves],
+        },
+        "meta": meta or {},
+    }
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        safetensors.torch.save_file(tensors, path / f"{WEIGHTS}.part")
+        (path / f"{DESCRIPTION}.part").write_text(json.dumps(description, indent=2) + "\n", encoding="utf8")
+        for name in (WEIGHTS, DESCRIPTION):
+            (path / f"{name}.part").replace(path / name)
+    except (OSError, safetensors.SafetensorError) as error:
+        raise FileFormatError(
+            f"The model cannot be written to {path} ({error}). Choose a folder you can write to."
+        ) from error
+
+
+def describe(folder: str | Path) -> dict[str, Any]:
+    """The description of a saved model, `meta` included, without loading its weights.
+
+    Raises:
+        FileFormatError: there is none, or it is of another kind or a newer version.
+    """
+    path = Path(folder) / DESCRIPTION
+    try:
+        data: dict[str, Any] = json.loads(path.read_text(encoding="utf8"))
+    except FileNotFoundError as error:
+        raise FileFormatError(f"There is no saved model in {folder} (no {DESCRIPTION}).") from error
+    except (OSError, ValueError) as error:
+        raise FileFormatError(f"{path} cannot be read ({error}).") from error
+    if data.get("format") != FORMAT or data.get("version") != VERSION:
+        raise FileFormatError(
+            f"{path} holds {data.get('format')!r} version {data.get('version')!r}; this offramp reads {FORMAT!r} "
+            f"version {VERSION}."
+        )
+    return data
+
+
+def load(folder: str | Path, backbone: nn.Module, head: Head | Sequence[Head] | None = None) -> ExitModel:
+    """See `ExitModel.load`."""
+    data = describe(folder)
+    tensors = _read_tensors(Path(folder) / WEIGHTS)
+    state = {k.removeprefix("model."): v for k, v in tensors.items() if k.startswith("model.")}
+    if type(backbone).__name__ != data["backbone"]:
+        raise FileFormatError(
+            f"{folder} holds a {data['backbone']}, the backbone given is a "
+            f"{type(backbone).__name__}: build the one that was saved."
+        )
+    _check_backbone(folder, backbone, state)
+    unknown = [h["class"] for h in data["heads"] if "name" not in h]
+    if unknown and head is None:
+        raise FileFormatError(
+            f"{folder} has heads of your own ({', '.join(unknown)}): pass them as load(..., head=...)."
+        )
+    heads = head if head is not None else [h["name"] for h in data["heads"]]
+    example = _read_example(data["example"], tensors)
+    model = attach(backbone, data["cuts"], example, data["num_classes"], heads)
+    _load_state(folder, model, state)
+    return model
+
+
+def _head_name(head: nn.Module) -> dict[str, str]:
+    if isinstance(head, ExitHead) and type(head) in HEADS.values():
+        return {"name": HEADS.name_of(type(head)), "class": type(head).__name__}
+    return {"class": type(head).__name__}
+
+
+def _read_tensors(path: Path) -> dict[str, Tensor]:
+    try:
+        tensors: dict[str, Tensor] = safetensors.torch.load_file(path)
+        return tensors
+    except FileNotFoundError as error:
+        raise FileFormatError(f"There is no {path}.") from error
+    except (OSError, safetensors.SafetensorError) as error:
+        raise FileFormatError(f"{path} is damaged or truncated ({error}). Restore it, or train again.") from error
+
+
+def _read_example(data: dict[str, Any], tensors: dict[str, Tensor]) -> Any:
+    leaves = [tensors.get(f"example.{i}", constant) for i, constant in enumerate(data["constants"])]
+    args, kwargs = pytree.tree_unflatten(leaves, pytree.treespec_loads(data["tree"]))
+    return kwargs if kwargs else args
+
+
+def _check_backbone(folder: str | Path, backbone: nn.Module, state: dict[str, Tensor]) -> None:
+    saved = {k.removeprefix("backbone."): v for k, v in state.items() if k.startswith("backbone.")}
+    own = backbone.state_dict()
+    differing = [k for k in own.keys() & saved.keys() if own[k].shape != saved[k].shape]
+    wrong = sorted([*(own.keys() ^ saved.keys()), *differing])
+    if wrong:
+        raise FileFormatError(
+            f"{folder} holds the weights of another model: {len(wrong)} tensors differ in name or shape, e.g. "
+            f"{wrong[:3]}. Build the backbone with the same sizes as the saved one."
+        )
+
+
+def _load_state(folder: str | Path, model: ExitModel, state: dict[str, Tensor]) -> None:
+    try:
+        with torch.no_grad():
+            model.load_state_dict(state)
+    except RuntimeError as error:
+        raise FileFormatError(f"{folder} holds the weights of other heads: {error}") from error
