@@ -1,0 +1,139 @@
+"""What a training run was like: losses and accuracies of every exit, epoch by epoch."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from offramp.errors import FileFormatError
+
+FORMAT = "offramp.history"
+VERSION = 1
+
+Stop = Literal["running", "epochs", "patience", "interrupted"]
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Sample-weighted means over one pass through a data set.
+
+    Attributes:
+        loss: per exit, earliest first; the phase's loss of each exit in training, cross-entropy in nats in validation.
+        accuracy: per exit, share in [0, 1] of **all** samples that it classifies rightly (nobody leaves early).
+        samples: how many were counted.
+    """
+
+    loss: tuple[float, ...]
+    accuracy: tuple[float, ...]
+    samples: int
+
+    @property
+    def mean_accuracy(self) -> float:
+        """Mean of the exits' accuracies."""
+        return sum(self.accuracy) / len(self.accuracy)
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Scores:
+        """Inverse of `dataclasses.asdict`."""
+        return cls(tuple(data["loss"]), tuple(data["accuracy"]), int(data["samples"]))
+
+
+@dataclass(frozen=True)
+class EpochRow:
+    """One epoch; two rows are equal when all but their times are.
+
+    Attributes:
+        epoch: counted from 1 through all phases.
+        phase: name of the phase it belongs to.
+        lr: learning rate at its first step.
+        train: in training mode, over the epoch's samples while the weights change.
+        val: in evaluation mode after the epoch; None where there is no validation data.
+        seconds: wall time, validation included.
+    """
+
+    epoch: int
+    phase: str
+    lr: float
+    train: Scores
+    val: Scores | None
+    seconds: float = field(compare=False)
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> EpochRow:
+        """Inverse of `dataclasses.asdict`."""
+        val = data["val"]
+        return cls(
+            epoch=int(data["epoch"]),
+            phase=str(data["phase"]),
+            lr=float(data["lr"]),
+            train=Scores.from_dict(data["train"]),
+            val=None if val is None else Scores.from_dict(val),
+            seconds=float(data["seconds"]),
+        )
+
+
+@dataclass(frozen=True)
+class History:
+    """Outcome of `fit`; two histories are equal when all but their times are.
+
+    Attributes:
+        rows: one per epoch, in order.
+        best_epoch: epoch (from 1) whose weights the model has now, chosen by the mean of the exits' validation
+            accuracies, the earliest among equals; None without validation data: the model has the last weights.
+        stopped: "epochs" (all were run), "patience" (no improvement for that long), "interrupted" (Ctrl-C; only
+            in the file on disk, because the call itself raises), "running" (the same, or killed since).
+        seconds: wall time of all epochs, those before a resume included.
+    """
+
+    rows: tuple[EpochRow, ...]
+    best_epoch: int | None
+    stopped: Stop
+    seconds: float = field(compare=False)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data with format and version."""
+        return {"format": FORMAT, "version": VERSION, **asdict(self)}
+
+    @classmethod
+    def from_dict(cls, data: Any) -> History:
+        """Inverse of `to_dict`.
+
+        Raises:
+            FileFormatError: not a history, or written by a newer version.
+        """
+        if not isinstance(data, dict) or data.get("format") != FORMAT:
+            raise FileFormatError(f'Not an offramp history: expected an object with "format": "{FORMAT}".')
+        if data.get("version") != VERSION:
+            raise FileFormatError(
+                f"The history has format version {data.get('version')!r}, this offramp reads version {VERSION}. "
+                "Install a newer offramp."
+            )
+        if data.get("stopped") not in get_args(Stop):
+            raise FileFormatError(
+                f"The history has stopped={data.get('stopped')!r}; known: {', '.join(get_args(Stop))}."
+            )
+        rows = tuple(EpochRow.from_dict(row) for row in data["rows"])
+        return cls(rows, data["best_epoch"], data["stopped"], float(data["seconds"]))
+
+    def to_json(self) -> str:
+        """The history as a JSON text."""
+        return json.dumps(self.to_dict(), indent=2) + "\n"
+
+    @classmethod
+    def load(cls, path: str | Path) -> History:
+        """Reads the `history.json` that `fit(out=...)` writes.
+
+        Raises:
+            FileFormatError: the file is missing, no JSON, or no history.
+        """
+        try:
+            return cls.from_dict(json.loads(Path(path).read_text(encoding="utf8")))
+        except FileNotFoundError as error:
+            raise FileFormatError(f"There is no history file {path}. fit(out=...) writes one.") from error
+        except (ValueError, KeyError, TypeError) as error:
+            if isinstance(error, FileFormatError):
+                raise
+            raise FileFormatError(f"{path} is damaged or no history ({error!r}).") from error
