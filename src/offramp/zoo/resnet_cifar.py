@@ -168,7 +168,7 @@ def resnet110_cifar(num_classes: int = 10, in_channels: int = 3) -> nn.Module:
     return _resnet_cifar(18, num_classes, in_channels)
 
 
-@architecture("layer1", "layer2", "layer3.0")
+@architecture("layer1.0", "layer1", "layer2.0")
 def resnet_small(num_classes: int = 10, in_channels: int = 3) -> nn.Module:
     """The network of the demo: two blocks a stage behind a strided stem, for images of about 28x28."""
     return ResNetCifar((2, 2, 2), stem_stride=2, num_classes=num_classes, in_channels=in_channels)
