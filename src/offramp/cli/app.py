@@ -1,0 +1,22 @@
+"""The commands, put together."""
+
+from __future__ import annotations
+
+from cyclopts import App
+
+import offramp
+from offramp.cli import calibrate, demo, evaluate, inspect, report, train
+
+app = App(
+    name="offramp",
+    help="Early exits for PyTorch models that are really taken, with a stated risk.",
+    version=offramp.__version__,
+    # main() turns Ctrl-C into a hint how to go on.
+    suppress_keyboard_interrupt=False,
+)
+app.command(demo.demo)
+app.command(inspect.inspect)
+app.command(train.train)
+app.command(calibrate.calibrate)
+app.command(evaluate.evaluate)
+app.command(report.report)

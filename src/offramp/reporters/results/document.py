@@ -1,0 +1,158 @@
+"""`Results`: everything a report shows, as one value that goes to JSON and back."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from offramp.decisions import Decisions
+from offramp.errors import FileFormatError
+from offramp.policy import Policy
+from offramp.recording import Recording, simulate
+from offramp.reporters.results.agreement import Agreement
+from offramp.reporters.results.certificate import Certificate
+from offramp.reporters.results.exits import Exits
+from offramp.reporters.results.frontier import Frontier
+from offramp.reporters.results.gallery import Gallery
+from offramp.reporters.results.headline import Headline
+from offramp.reporters.results.learning import Learning
+from offramp.reporters.results.plain import build
+from offramp.reporters.results.provenance import Provenance, Subject
+from offramp.reporters.results.reliability import Reliability
+from offramp.reporters.results.speed import Speed
+from offramp.training import History
+
+FORMAT = "offramp.results"
+VERSION = 1
+
+
+@dataclass(frozen=True)
+class Results:
+    """Plain data; a section that could not be computed is None, and is left out of reports.
+
+    Attributes:
+        subject: the model and the data.
+        policy: `Policy.to_dict()` of what was evaluated.
+        headline: what was gained, on the test split.
+        exits: every exit alone and under the policy, on the test split.
+        reliability: confidence against accuracy, on the test split.
+        provenance: what made the results.
+        speed: measured time, one entry per batch size.
+        frontier: of the calibration split.
+        certificate: what the calibration promises.
+        agreement: exits taken against exits simulated; None where none were really taken.
+        gallery: images; None where there are none.
+        learning: the training run.
+    """
+
+    subject: Subject
+    policy: dict[str, Any]
+    headline: Headline
+    exits: Exits
+    reliability: Reliability
+    provenance: Provenance
+    speed: tuple[Speed, ...] = ()
+    frontier: Frontier | None = None
+    certificate: Certificate | None = None
+    agreement: Agreement | None = None
+    gallery: Gallery | None = None
+    learning: Learning | None = None
+
+    @classmethod
+    def of(
+        cls,
+        test: Recording,
+        policy: Policy,
+        subject: Subject,
+        provenance: Provenance,
+        *,
+        taken: Decisions | None = None,
+        images: Tensor | None = None,
+        calibration: Recording | None = None,
+        evidence: Mapping[str, Any] | None = None,
+        history: History | None = None,
+        speed: tuple[Speed, ...] = (),
+    ) -> Results:
+        """Computes all sections.
+
+        Args:
+            test: recording of the samples to report on, with labels.
+            policy: what is evaluated.
+            subject: the model and the data.
+            provenance: what made the results.
+            taken: what the deployed runtime decided on the same samples; None takes what `simulate` says.
+            images: uint8 `[n, channels, height, width]` of the same samples, for the gallery.
+            calibration: recording of the calibration split, for the frontier.
+            evidence: `Evidence.to_dict()` of the calibration that chose the policy.
+            history: of the training run.
+            speed: measured times.
+
+        Raises:
+            PolicyError: the policy is for another number of exits.
+            RecordingError: a recording has no labels.
+        """
+        simulated = simulate(test, policy)
+        decisions = simulated if taken is None else taken
+        headline = Headline.of(test, decisions)
+        seed, device = headline.source.seed, headline.source.device
+        return cls(
+            subject=subject,
+            policy=policy.to_dict(),
+            headline=headline,
+            exits=Exits.of(test, policy, decisions, subject.places),
+            reliability=Reliability.of(test, policy),
+            provenance=provenance,
+            speed=speed,
+            frontier=None if calibration is None else Frontier.of(calibration, policy),
+            certificate=None if evidence is None else Certificate.of(evidence, seed, device),
+            agreement=None if taken is None else Agreement.of(taken, simulated, headline.source),
+            gallery=None if images is None else Gallery.of(test, policy, decisions, images, subject.classes),
+            learning=None if history is None else Learning.of(history, seed, device),
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data with format and version."""
+        return {"format": FORMAT, "version": VERSION, **asdict(self)}
+
+    @classmethod
+    def from_dict(cls, data: Any) -> Results:
+        """Inverse of `to_dict`.
+
+        Raises:
+            FileFormatError: no results, damaged, or written by a newer version.
+        """
+        if not isinstance(data, dict) or data.get("format") != FORMAT:
+            raise FileFormatError(f'Not offramp results: expected an object with "format": "{FORMAT}".')
+        if data.get("version") != VERSION:
+            raise FileFormatError(
+                f"The results have format version {data.get('version')!r}, this offramp reads version {VERSION}. "
+                "Install a newer offramp, or evaluate again."
+            )
+        names = {field.name for field in fields(cls)}
+        return build(cls, {key: value for key, value in data.items() if key in names})
+
+    def save(self, path: str | Path) -> None:
+        """Writes a JSON file, in one step."""
+        beside = Path(f"{path}.part")
+        # allow_nan would write what other JSON readers refuse.
+        beside.write_text(json.dumps(self.to_dict(), indent=1, allow_nan=False) + "\n", encoding="utf8")
+        beside.replace(path)
+
+    @classmethod
+    def load(cls, path: str | Path) -> Results:
+        """Reads what `save` wrote.
+
+        Raises:
+            FileFormatError: the file is missing, no JSON, or no results.
+        """
+        try:
+            return cls.from_dict(json.loads(Path(path).read_text(encoding="utf8")))
+        except FileNotFoundError as error:
+            raise FileFormatError(f"There are no results {path}. Write them with: offramp evaluate RUN") from error
+        except (json.JSONDecodeError, UnicodeDecodeError) as error:
+            raise FileFormatError(f"{path} is not JSON ({error}). Evaluate again.") from error
