@@ -1,0 +1,107 @@
+"""`calibrate`: temperatures first, then the calibrator that the goal asks for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+from offramp.calibrators import empirical, learn_then_test
+from offramp.calibrators.outcome import Outcome
+from offramp.calibrators.scoring import check_choice, score_table
+from offramp.calibrators.temperature import fit_temperatures
+from offramp.criteria import Criterion, MaxProbability
+from offramp.errors import CalibrationError
+from offramp.goals import AccuracyDrop, Goal
+from offramp.recording import Recording
+
+GRID = 200
+"""Thresholds tested for a certificate. A finer grid stops nearer to the budget and costs no validity."""
+
+DEFAULT_GOAL = AccuracyDrop(0.01)
+
+
+def calibrate(
+    recording: Recording,
+    criterion: Criterion | None = None,
+    goal: Goal = DEFAULT_GOAL,
+    *,
+    temperatures: Literal["fit"] | Sequence[float] | None = None,
+    tuning: Recording | None = None,
+    grid: int | Sequence[float] = GRID,
+    seed: int = 0,
+) -> Outcome:
+    """Chooses the policy that reaches a goal at the least cost, with its evidence, or says that there is none.
+
+    A goal without `delta` is judged on the recording itself, over per-exit thresholds (`empirical`). A goal with
+    `delta` is certified along one shared threshold (`learn_then_test`); the policies it chooses from must then not
+    depend on the certified samples, so their temperatures come from `tuning` or are given.
+
+    Args:
+        recording: the calibration split, with labels; no sample of it may have been trained on.
+        criterion: what scores; default `MaxProbability()`.
+        goal: what to reach, see `offramp.goals`.
+        temperatures: "fit" (on `tuning`, or where there is none on the recording), or one per early exit. None fits
+            where `tuning` is given, and otherwise leaves the logits as they are.
+        tuning: another recording of the same model, e.g. of the validation split.
+        grid: for certificates: how many thresholds to test, or the thresholds, strictest first. They must not be
+            chosen on the recording.
+        seed: of the subsample on which temperatures are fitted when the recording is large.
+
+    Returns:
+        `Calibrated` with `policy` and `evidence`, or `Infeasible` with `reason` and `best`. Both have `feasible`,
+        `unwrap()` and `to_dict()`.
+
+    Raises:
+        CalibrationError: there is nothing to choose, or the parameters contradict each other.
+        RecordingError: the recording has no labels and the goal needs them.
+
+    Example:
+        >>> r = Recording([[[2.0, 0.0], [0.1, 0.0]], [[1.0, 0.0], [0.0, 1.0]]], labels=[0, 1], macs=[10, 30])
+        >>> result = calibrate(r, goal=AccuracyDrop(0.0))
+        >>> result.evidence.accuracy, result.evidence.mean_macs
+        (1.0, 20.0)
+    """
+    criterion = criterion or MaxProbability()
+    if isinstance(temperatures, str) and temperatures != "fit":
+        raise CalibrationError(f"temperatures={temperatures!r}: give 'fit', one number per early exit, or None.")
+    check_choice(recording, criterion, None if isinstance(temperatures, str) else temperatures)
+    fixed, origin = _temperatures(recording, goal, temperatures, tuning, seed)
+    table = score_table(recording, criterion, fixed)
+    if goal.delta is None:
+        return empirical.choose(table, goal, origin)
+    if isinstance(goal, AccuracyDrop):
+        return learn_then_test.certify(table, goal, grid, origin)
+    raise CalibrationError(f"{goal!r} cannot be certified. Leave delta out, or use AccuracyDrop(points, delta=...).")
+
+
+def _temperatures(
+    recording: Recording,
+    goal: Goal,
+    temperatures: str | Sequence[float] | None,
+    tuning: Recording | None,
+    seed: int,
+) -> tuple[Sequence[float] | None, str]:
+    """Temperatures of the early exits, and in words where they come from."""
+    if temperatures is not None and not isinstance(temperatures, str):
+        return temperatures, "given"
+    if tuning is not None:
+        _check_tuning(recording, tuning)
+        return fit_temperatures(tuning, seed), f"fitted on {tuning.samples} tuning samples"
+    if temperatures is None:
+        return None, "none"
+    if goal.delta is not None:
+        raise CalibrationError(
+            f"temperatures='fit' with delta={goal.delta}: temperatures fitted on the certified samples would void the "
+            "certificate. Give another recording as tuning=, e.g. of the validation split, or fixed temperatures."
+        )
+    return fit_temperatures(recording, seed), "fitted on the calibration samples"
+
+
+def _check_tuning(recording: Recording, tuning: Recording) -> None:
+    if tuning is recording:
+        raise CalibrationError("tuning= is the recording to calibrate on; it must hold other samples.")
+    if (tuning.exits, tuning.classes) != (recording.exits, recording.classes):
+        raise CalibrationError(
+            f"tuning= has {tuning.exits} exits and {tuning.classes} classes, the recording has {recording.exits} and "
+            f"{recording.classes}; record both with the same model."
+        )
