@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
@@ -91,7 +91,7 @@ class ExitModel(nn.Module):
             def run(module: nn.Module, inputs: Any, output: Any) -> None:
                 # Another thread's forward pass also triggers this hook; its values are not ours.
                 if threading.get_ident() == thread:
-                    logits[k] = self.heads[k](backbones.first_tensor(output))
+                    logits[k] = self.logits_at(k, output)
 
             return run
 
@@ -101,6 +101,15 @@ class ExitModel(nn.Module):
         finally:
             for handle in handles:
                 handle.remove()
+
+    def logits_at(self, exit: int, features: Any) -> Tensor:
+        """Logits `[n, classes]` of an exit, from what its cut (or, for the last exit, the backbone) returned."""
+        if exit == self.exits - 1:
+            return final_logits(features)
+        source = backbones.first_tensor(features)
+        logits: Tensor = self.heads[exit](source)
+        # A head that passes its input on shares its memory, which what runs behind the cut may overwrite.
+        return logits.clone() if logits is source or logits._is_view() else logits
 
     def chain(self) -> Chain:
         """The model divided into stages; made on first use, and again when modules were replaced since."""
@@ -143,6 +152,12 @@ class ExitModel(nn.Module):
     def _example(self, rows: int) -> Any:
         args, kwargs = self.signature.unflatten(self.signature.batch(rows, self.device))
         return kwargs if kwargs else args
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+        # `.to(dtype)` and `.half()` end here: the example must go on fitting the backbone, as stages are made from it.
+        self.signature = self.signature.cast(lambda dtype: fn(torch.empty(0, dtype=dtype)).dtype)
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        return self
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_chain": None}
@@ -216,15 +231,24 @@ class Walk:
 
     def logits(self) -> Tensor:
         """Logits `[rows, classes]` at the exit just reached; runs its head."""
-        if self.exit == self.model.exits - 1:
-            return final_logits(self.features)
-        logits: Tensor = self.model.heads[self.exit](backbones.first_tensor(self.features))
-        return logits
+        self._check_begun("logits")
+        return self.model.logits_at(self.exit, self.features)
 
     def keep(self, index: Tensor) -> None:
-        """Goes on with the rows `index` `[m]` of the current ones only, in that order."""
+        """Goes on with the rows `index` `[m]` of the current ones only, in that order.
+
+        Raises:
+            InputError: no exit has been reached yet, or the last one has.
+        """
+        self._check_begun("keep")
+        if self.exit == self.model.exits - 1:
+            raise InputError(f"walk.keep() at the last exit ({self.exit}): nothing runs behind it.")
         self.values = self.chain.carries[self.exit].keep(self.values, index)
         self.rows = len(index)
+
+    def _check_begun(self, call: str) -> None:
+        if self.exit < 0:
+            raise InputError(f"walk.{call}() before the first exit: call next(walk) to run the first stage.")
 
 
 def attach(
@@ -268,7 +292,7 @@ def attach(
     names = backbones.names_at(backbone, at, example)
     device = backbones.device_of(backbone)
     chain = backbones.cut(backbone, names, signature, device)
-    backbones.check(chain, backbone, device)
+    backbones.check(chain, backbone, device, final_logits)
     features, logits = _features(chain, backbone, device)
     classes = _class_count(logits, num_classes)
     heads = build_heads(backbone, names, features, classes, head, seed)

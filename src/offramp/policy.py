@@ -147,8 +147,17 @@ class Policy:
             raise FileFormatError(f"The policy has no field {error}.") from error
 
     def save(self, path: str | Path) -> None:
-        """Writes the policy as a JSON file."""
-        Path(path).write_text(json.dumps(self.to_dict(), indent=2) + "\n", encoding="utf8")
+        """Writes the policy as a JSON file.
+
+        Raises:
+            FileFormatError: it cannot be written there.
+        """
+        try:
+            Path(path).write_text(json.dumps(self.to_dict(), indent=2) + "\n", encoding="utf8")
+        except OSError as error:
+            raise FileFormatError(
+                f"The policy cannot be written to {path} ({error}). Choose a folder you can write to."
+            ) from error
 
     @classmethod
     def load(cls, path: str | Path) -> Policy:
@@ -163,8 +172,10 @@ class Policy:
             raise FileFormatError(
                 f"There is no policy file {path}. Write one with Policy.save or `offramp calibrate`."
             ) from error
-        except (json.JSONDecodeError, UnicodeDecodeError) as error:
-            raise FileFormatError(f"{path} is not JSON ({error}).") from error
+        except (OSError, ValueError) as error:
+            raise FileFormatError(
+                f"{path} cannot be read as JSON ({error}). Restore it, or calibrate again."
+            ) from error
         return cls.from_dict(data)
 
 

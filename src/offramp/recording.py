@@ -116,7 +116,9 @@ class Recording:
             raise RecordingError(
                 f"Recording(macs={list(self.macs)}): they are cumulative: positive, finite, never falling."
             )
-        if self.head_macs and (len(self.head_macs) != self.exits - 1 or any(m < 0 for m in self.head_macs)):
+        if self.head_macs and (
+            len(self.head_macs) != self.exits - 1 or any(not (0 <= m < float("inf")) for m in self.head_macs)
+        ):
             raise RecordingError(
                 f"Recording(head_macs={list(self.head_macs)}): give one cost of at least 0 per early exit "
                 f"({self.exits - 1})."
@@ -188,7 +190,11 @@ class Recording:
         return Recording(logits, labels, self.macs, self.head_macs, self.meta)
 
     def save(self, path: str | Path) -> None:
-        """Writes one safetensors file with costs and `meta` in its header."""
+        """Writes one safetensors file with costs and `meta` in its header.
+
+        Raises:
+            FileFormatError: it cannot be written there, or `meta` is no plain data.
+        """
         header = {
             "format": FORMAT,
             "version": VERSION,
@@ -199,7 +205,13 @@ class Recording:
         tensors = {"logits": self.logits.contiguous()}
         if self.labels is not None:
             tensors["labels"] = self.labels
-        safetensors.torch.save_file(tensors, str(path), metadata={"offramp": json.dumps(header)})
+        try:
+            safetensors.torch.save_file(tensors, str(path), metadata={"offramp": json.dumps(header)})
+        except (OSError, TypeError, safetensors.SafetensorError) as error:
+            raise FileFormatError(
+                f"The recording cannot be written to {path} ({error}). Choose a folder you can write to, and keep to "
+                "numbers, strings, lists and dicts in meta."
+            ) from error
 
     @classmethod
     def load(cls, path: str | Path) -> Recording:
@@ -216,12 +228,17 @@ class Recording:
             raise FileFormatError(f"There is no recording {path}. Write one with Recording.save.") from error
         except (OSError, ValueError, safetensors.SafetensorError) as error:
             raise FileFormatError(f"{path} is damaged or no recording ({error}).") from error
-        if header.get("format") != FORMAT or header.get("version") != VERSION:
+        if not isinstance(header, dict) or header.get("format") != FORMAT:
+            raise FileFormatError(f"{path} is no recording. Write one with Recording.save.")
+        if header.get("version") != VERSION:
             raise FileFormatError(
-                f"{path} holds {header.get('format')!r} version {header.get('version')!r}; this offramp reads "
-                f"{FORMAT!r} version {VERSION}."
+                f"{path} is a recording of format version {header.get('version')!r}, this offramp reads version "
+                f"{VERSION}. Install a newer offramp, or record again."
             )
-        return cls(tensors["logits"], tensors.get("labels"), header["macs"], header["head_macs"], header["meta"])
+        try:
+            return cls(tensors["logits"], tensors.get("labels"), header["macs"], header["head_macs"], header["meta"])
+        except KeyError as error:
+            raise FileFormatError(f"{path} is a recording without {error}. Record again.") from error
 
 
 def simulate(recording: Recording, policy: Policy) -> Decisions:

@@ -21,13 +21,14 @@ FORMAT = "offramp.exit_model"
 VERSION = 1
 WEIGHTS = "exit_model.safetensors"
 DESCRIPTION = "exit_model.json"
+FIELDS = ("backbone", "cuts", "num_classes", "heads", "example", "meta")
 
 
 def save(model: ExitModel, folder: str | Path, meta: dict[str, Any] | None = None) -> None:
     """Writes a model; files are replaced only when they are complete.
 
     Raises:
-        FileFormatError: the folder cannot be written.
+        FileFormatError: the folder cannot be written, or `meta` or a constant input is no plain data.
     """
     path = Path(folder)
     tensors = {f"model.{k}": v.detach().cpu().clone().contiguous() for k, v in model.state_dict().items()}
@@ -52,9 +53,10 @@ def save(model: ExitModel, folder: str | Path, meta: dict[str, Any] | None = Non
         (path / f"{DESCRIPTION}.part").write_text(json.dumps(description, indent=2) + "\n", encoding="utf8")
         for name in (WEIGHTS, DESCRIPTION):
             (path / f"{name}.part").replace(path / name)
-    except (OSError, safetensors.SafetensorError) as error:
+    except (OSError, TypeError, safetensors.SafetensorError) as error:
         raise FileFormatError(
-            f"The model cannot be written to {path} ({error}). Choose a folder you can write to."
+            f"The model cannot be written to {path} ({error}). Choose a folder you can write to, and keep to numbers, "
+            "strings, lists and dicts in meta and in inputs that are no tensors."
         ) from error
 
 
@@ -66,16 +68,21 @@ def describe(folder: str | Path) -> dict[str, Any]:
     """
     path = Path(folder) / DESCRIPTION
     try:
-        data: dict[str, Any] = json.loads(path.read_text(encoding="utf8"))
+        data = json.loads(path.read_text(encoding="utf8"))
     except FileNotFoundError as error:
         raise FileFormatError(f"There is no saved model in {folder} (no {DESCRIPTION}).") from error
     except (OSError, ValueError) as error:
-        raise FileFormatError(f"{path} cannot be read ({error}).") from error
-    if data.get("format") != FORMAT or data.get("version") != VERSION:
+        raise FileFormatError(f"{path} cannot be read ({error}). Restore it, or save the model again.") from error
+    if not isinstance(data, dict) or data.get("format") != FORMAT:
+        raise FileFormatError(f'{path} does not describe a saved model: expected an object with "format": "{FORMAT}".')
+    if data.get("version") != VERSION:
         raise FileFormatError(
-            f"{path} holds {data.get('format')!r} version {data.get('version')!r}; this offramp reads {FORMAT!r} "
-            f"version {VERSION}."
+            f"{path} has format version {data.get('version')!r}, this offramp reads version {VERSION}. Install a newer "
+            "offramp, or save the model again."
         )
+    missing = [name for name in FIELDS if name not in data]
+    if missing:
+        raise FileFormatError(f"{path} lacks the fields {missing}: restore it, or save the model again.")
     return data
 
 

@@ -5,10 +5,8 @@ Runs the benchmark's own code with fewer trials: `benchmarks/validity.py` has th
 
 from __future__ import annotations
 
-import importlib.util
-import sys
+import importlib
 from collections.abc import Iterator
-from pathlib import Path
 from types import ModuleType
 
 import pytest
@@ -17,7 +15,6 @@ from scipy import stats
 
 from offramp.calibrators.drop_tests import DROP_TESTS
 
-SCRIPT = Path(__file__).parents[2] / "benchmarks" / "validity.py"
 TRIALS = 120
 pytestmark = pytest.mark.slow
 
@@ -26,15 +23,9 @@ pytestmark = pytest.mark.slow
 def validity() -> Iterator[ModuleType]:
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
-    spec = importlib.util.spec_from_file_location("validity", SCRIPT)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["validity"] = module
-    spec.loader.exec_module(module)
+    module = importlib.import_module("validity")
     module.POPULATION = 400_000
     yield module
-    del sys.modules["validity"]
     torch.set_num_threads(threads)
 
 

@@ -114,6 +114,18 @@ class Carry:
         return cls(tuple(names), tuple(kinds), tuple(trees), bytes_per_row)
 
 
+def check_feature(name: str, a: Tensor | None, b: Tensor | None, sizes: tuple[int, int]) -> None:
+    """Checks that the output of the module `name`, seen at two batch sizes, has a row per sample for a head to read.
+
+    Raises:
+        CutError: it is no tensor, has no batch dimension, or not as its first.
+    """
+    if a is None or b is None:
+        raise CutError("it returns no tensor that a head could read")
+    if not isinstance(classify(name, a, b, sizes), Rows):
+        raise CutError(f"its output, of shape {list(a.shape)}, is the same for every batch: a head would see no sample")
+
+
 def is_leaf(value: Any) -> bool:
     """A torch.Size is one value here, not a tuple of integers."""
     return isinstance(value, torch.Size)

@@ -1,14 +1,17 @@
-"""The build-time self-check: the stages, with rows leaving between them, give what the plain model gives."""
+"""The build-time self-check: the stages, with rows leaving between them, give what the plain model gives.
+
+Rows are also run without the others: a model that mixes them ahead of its first cut would pass the stages' check, and
+still decide by who else is in the batch.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from offramp.backbones.inputs import first_tensor
 from offramp.backbones.spine import evaluating
 from offramp.backbones.stages import Chain
 from offramp.errors import CutError
@@ -16,42 +19,52 @@ from offramp.errors import CutError
 BATCHES = (7, 4, 1)
 
 
-def check(chain: Chain, backbone: nn.Module, device: torch.device) -> None:
+def check(chain: Chain, backbone: nn.Module, device: torch.device, read: Callable[[Any], Tensor]) -> None:
     """Compares stages and model at three batch sizes, and again with every second row leaving at every cut.
+
+    Args:
+        chain: the stages.
+        backbone: the model they were cut from.
+        device: where it is.
+        read: takes the logits out of the model's output.
 
     Raises:
         CutError: they differ: the model mixes rows of the batch, keeps state, or draws random numbers.
     """
     with evaluating(backbone), torch.no_grad():
         for rows in BATCHES:
-            expected = _plain(chain, backbone, rows, device)
-            if not _close(_staged(chain, rows, device, leave=False), expected):
+            everyone, kept = torch.arange(rows), _survivors(rows, len(chain.carries))
+            expected = read(_plain(chain, backbone, device, rows, everyone))
+            if not close(read(_staged(chain, device, rows, leave=False)), expected):
                 raise CutError(
                     f"{type(backbone).__name__} gives other outputs when run in stages, at {rows} rows. It keeps "
                     "state from call to call, or draws random numbers in evaluation mode; neither can be cut."
                 )
-            kept = _survivors(rows, len(chain.carries))
-            if not _close(_staged(chain, rows, device, leave=True), expected[kept]):
+            alone = read(_plain(chain, backbone, device, rows, kept))
+            left = read(_staged(chain, device, rows, leave=True))
+            if not (close(alone, expected[kept]) and close(left, expected[kept])):
                 raise CutError(
                     f"{type(backbone).__name__} gives a row other outputs when other rows leave: it mixes the rows "
                     "of a batch (or the first dimension of its inputs is not the batch). It cannot take exits."
                 )
 
 
-def _plain(chain: Chain, backbone: nn.Module, rows: int, device: torch.device) -> Tensor:
-    args, kwargs = chain.signature.unflatten(chain.signature.batch(rows, device))
-    return _tensor(backbone(*args, **kwargs))
+def _plain(chain: Chain, backbone: nn.Module, device: torch.device, rows: int, index: Tensor) -> Any:
+    """The model's output for some rows of a batch, run without the others."""
+    leaves = chain.signature.take(chain.signature.batch(rows, device), index)
+    args, kwargs = chain.signature.unflatten(leaves)
+    return backbone(*args, **kwargs)
 
 
-def _staged(chain: Chain, rows: int, device: torch.device, leave: bool) -> Tensor:
+def _staged(chain: Chain, device: torch.device, rows: int, leave: bool) -> Any:
+    """The stages' output, with every second row leaving at every cut or with none."""
     values: Sequence[Any] = chain.start(chain.signature.batch(rows, device))
     for stage, carry in zip(chain.stages, chain.carries, strict=False):
         _, values = stage(*values)
         if leave:
             values = carry.keep(values, _every_second(rows).to(device))
             rows = len(_every_second(rows))
-    result, _ = chain.stages[-1](*values)
-    return _tensor(result)
+    return chain.stages[-1](*values)[0]
 
 
 def _every_second(rows: int) -> Tensor:
@@ -65,16 +78,8 @@ def _survivors(rows: int, cuts: int) -> Tensor:
     return kept
 
 
-def _tensor(output: Any) -> Tensor:
-    found = first_tensor(output)
-    if found is None:
-        raise CutError(
-            f"The model's output holds no tensor ({type(output).__name__}), so there are no logits to compare."
-        )
-    return found
-
-
-def _close(a: Tensor, b: Tensor) -> bool:
+def close(a: Tensor, b: Tensor) -> bool:
+    """Whether two tensors are equal up to the rounding of their type, relative to the largest value."""
     if a.shape != b.shape:
         return False
     scale = float(b.abs().max()) if b.numel() else 0.0

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields, is_dataclass
 from typing import Any
 
 import torch
@@ -71,18 +71,27 @@ class Signature:
         Raises:
             InputError: other structure, other constants, an empty batch, or tensors that disagree on its size.
         """
-        leaves, tree = pytree.tree_flatten(arguments(inputs))
+        leaves, tree = pytree.tree_flatten(self._in_known_order(arguments(inputs)))
         if tree != self.tree:
             raise InputError(
-                f"The inputs are built as {tree}, the model was attached with an example built as {self.tree}."
+                f"The inputs are {outline(arguments(inputs))}, the model was attached with an example that is "
+                f"{outline(self.unflatten(list(self.leaves)))}. Pass the same kind, or attach again with such inputs."
             )
         rows = batch_size([x for x, has in zip(leaves, self.has_rows, strict=True) if has])
         for value, known, has in zip(leaves, self.leaves, self.has_rows, strict=True):
             if has and (not isinstance(value, Tensor) or value.ndim == 0 or value.shape[0] != rows):
                 raise InputError(f"All batched inputs must have {rows} rows; one is {describe(value)}.")
-            if not isinstance(known, Tensor) and value != known:
-                raise InputError(f"An input is {value!r}, but the model was attached with {known!r}: attach it again.")
+            if not isinstance(known, Tensor) and (isinstance(value, Tensor) or value != known):
+                raise InputError(
+                    f"An input is {describe(value)}, the model was attached with {describe(known)}: attach it again."
+                )
         return leaves
+
+    def _in_known_order(self, inputs: Arguments) -> Arguments:
+        """A dict may be filled in any order, but is flattened in the example's."""
+        args, named = inputs
+        _, known = self.unflatten(list(self.leaves))
+        return args, {name: named[name] for name in known if name in named} | named
 
     def batch(self, rows: int, device: torch.device) -> list[Any]:
         """Inputs with this many rows, no two alike, made from the example: repeated, then perturbed by fixed noise."""
@@ -91,6 +100,17 @@ class Signature:
             self._rows_of(x, rows, noise).to(device) if has else x.to(device) if isinstance(x, Tensor) else x
             for x, has in zip(self.leaves, self.has_rows, strict=True)
         ]
+
+    def take(self, leaves: Sequence[Any], index: Tensor) -> list[Any]:
+        """The flat inputs of the rows `index` `[m]`."""
+        return [x[index.to(x.device)] if has else x for x, has in zip(leaves, self.has_rows, strict=True)]
+
+    def cast(self, change: Callable[[torch.dtype], torch.dtype]) -> Signature:
+        """The same signature with other floating-point types."""
+        leaves = tuple(
+            x.to(change(x.dtype)) if isinstance(x, Tensor) and x.is_floating_point() else x for x in self.leaves
+        )
+        return Signature(leaves, self.has_rows, self.tree)
 
     @staticmethod
     def _rows_of(x: Tensor, rows: int, noise: torch.Generator) -> Tensor:
@@ -133,8 +153,12 @@ def first_tensor(value: Any) -> Tensor | None:
     """The first tensor in a module's output, which may be a tensor, a tuple, a dict or a dataclass of them."""
     if isinstance(value, Tensor):
         return value
-    found = [x for x in pytree.tree_leaves(value) if isinstance(x, Tensor)]
-    return found[0] if found else None
+    # A dataclass that its author did not register with pytree is one leaf.
+    opened = [
+        [getattr(x, f.name) for f in fields(x)] if is_dataclass(x) and not isinstance(x, type) else x
+        for x in pytree.tree_leaves(value)
+    ]
+    return next((x for x in pytree.tree_leaves(opened) if isinstance(x, Tensor)), None)
 
 
 def map_tensors(change: Callable[[Tensor], Tensor], value: Any) -> Any:
@@ -147,3 +171,12 @@ def describe(value: Any) -> str:
     if isinstance(value, Tensor):
         return f"a tensor of shape {list(value.shape)} ({value.dtype}, {value.device})"
     return f"{type(value).__name__} {value!r}"
+
+
+def outline(value: Any) -> str:
+    """Structure of inputs for an error message: `(tensor, {mask: tensor})`."""
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{name}: {outline(x)}" for name, x in value.items()) + "}"
+    if isinstance(value, tuple | list):
+        return "(" + ", ".join(outline(x) for x in value) + ")"
+    return "tensor" if isinstance(value, Tensor) else repr(value)

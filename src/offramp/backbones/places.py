@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import fx, nn
-from torch.utils.flop_counter import FlopCounterMode
 
-from offramp.backbones.carry import Carry
+from offramp.backbones.carry import Carry, check_feature
 from offramp.backbones.inputs import Signature, first_tensor
 from offramp.backbones.spine import Mark, Spine, evaluating, trace
-from offramp.backbones.stages import SIZES
+from offramp.backbones.stages import SIZES, crossing, stage_numbers
+from offramp.cost import counting_macs
 from offramp.errors import AttachError, CutError, closest
 
 
@@ -89,22 +90,21 @@ def names_at(backbone: nn.Module, at: Sequence[str | float], example: Any) -> li
 
 
 def nearest(places: Sequence[Place], share: float) -> str:
-    """Name of the place nearest to a share of the MACs; clean cuts first, then the shortest name."""
+    """Name of the place nearest to a share of the MACs; clean cuts first, then outer modules, then later ones."""
     able = [p for p in places if p.refused is None and 0 < p.share < 1]
     able = [p for p in able if p.tensors == 1] or able
     if not able:
         raise AttachError(
             f"attach(at={share}): no place of this model can be cut. See the reasons with offramp.inspect."
         )
-    found: Place = min(able, key=lambda p: (round(abs(p.share - share), 9), p.name.count("."), len(p.name)))
+    found: Place = min(able, key=lambda p: (round(abs(p.share - share), 9), p.name.count("."), -places.index(p)))
     return found.name
 
 
 def device_of(module: nn.Module) -> torch.device:
     """Device of a module's first parameter or buffer; the CPU where it has none."""
-    for tensor in [*module.parameters(), *module.buffers()]:
-        return tensor.device
-    return torch.device("cpu")
+    tensor = next(itertools.chain(module.parameters(), module.buffers()), None)
+    return torch.device("cpu") if tensor is None else tensor.device
 
 
 def _canonical(backbone: nn.Module, name: str) -> str:
@@ -115,7 +115,8 @@ def _canonical(backbone: nn.Module, name: str) -> str:
             f"{type(backbone).__name__} has no submodule '{name}' (attach(at=...)). {closest(name, known)} "
             "See every place with: offramp inspect MODEL, or offramp.inspect(model, example)."
         )
-    return next(n for n, m in backbone.named_modules() if m is modules[name])
+    canonical: str = next(n for n, m in backbone.named_modules() if m is modules[name])
+    return canonical
 
 
 def _values(spine: Spine, signature: Signature, rows: int, device: torch.device) -> dict[fx.Node, Any]:
@@ -131,21 +132,21 @@ def _tensors(signature: Signature, rows: int, device: torch.device) -> list[Any]
 class _MacsInterpreter(fx.Interpreter):
     """Counts the MACs run up to each node."""
 
-    def __init__(self, module: fx.GraphModule, counter: FlopCounterMode) -> None:
+    def __init__(self, module: fx.GraphModule, total: Callable[[], float]) -> None:
         super().__init__(module)
-        self.counter = counter
+        self.total = total
         self.totals: list[float] = []
 
     def run_node(self, n: fx.Node) -> Any:
         """Runs one node and notes the total behind it."""
         result = super().run_node(n)
-        self.totals.append(self.counter.get_total_flops() / 2)
+        self.totals.append(self.total())
         return result
 
 
 def _macs(spine: Spine, signature: Signature, device: torch.device) -> list[float]:
-    with FlopCounterMode(display=False) as counter:
-        interpreter = _MacsInterpreter(fx.GraphModule(spine.backbone, spine.graph), counter)
+    with counting_macs() as total:
+        interpreter = _MacsInterpreter(fx.GraphModule(spine.backbone, spine.graph), total)
         interpreter.run(*_tensors(signature, 1, device))
     return interpreter.totals
 
@@ -158,14 +159,13 @@ def _place(
     runs: list[dict[fx.Node, Any]],
     macs: list[float],
 ) -> Place:
-    before = set(nodes[: mark.position])
-    crossing = [n for n in nodes[: mark.position] if any(user not in before for user in n.users)]
+    live = crossing(spine.graph, stage_numbers(spine.graph, [mark.position]), 0)
     refused, tensors, size = None, 0, 0
     output = first_tensor(runs[0][mark.node])
     try:
-        Carry.of([name], [output], [first_tensor(runs[1][mark.node])], SIZES)
-        small, large = ([run[n] for n in crossing] for run in runs)
-        carry = Carry.of([n.name for n in crossing], small, large, SIZES)
+        check_feature(name, output, first_tensor(runs[1][mark.node]), SIZES)
+        small, large = ([run[n] for n in live] for run in runs)
+        carry = Carry.of([n.name for n in live], small, large, SIZES)
         tensors, size = carry.tensors, carry.bytes_per_row
     except CutError as error:
         refused = str(error)

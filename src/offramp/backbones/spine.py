@@ -6,6 +6,7 @@ call, so its BatchNorm and dropout go on following `train()` and `eval()`, and i
 
 from __future__ import annotations
 
+import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -18,6 +19,9 @@ from torch.utils import _pytree as pytree
 
 from offramp.backbones.inputs import Signature
 from offramp.errors import CutError
+
+_TRACING = threading.Lock()
+"""torch.fx patches `nn.Module` for the whole process while it traces, and two patches undo each other wrongly."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,6 +70,7 @@ class SpineTracer(fx.Tracer):
         self.enter = enter
         self.signature = signature
         self.lenient = lenient
+        self.thread = threading.get_ident()
         self.calls: Counter[str] = Counter()
         self.marks: dict[str, Mark] = {}
         self.opaque: dict[str, str] = {}
@@ -89,6 +94,8 @@ class SpineTracer(fx.Tracer):
 
     def call_module(self, m: nn.Module, forward: Callable[..., Any], args: Any, kwargs: Any) -> Any:
         """Traces into a container or records one opaque call, and marks where it returned."""
+        if threading.get_ident() != self.thread:
+            return forward(*args, **kwargs)
         name = self.path_of_module(m)
         known, before = dict(self.marks), len(self.graph.nodes)
         try:
@@ -105,6 +112,12 @@ class SpineTracer(fx.Tracer):
         if proxies:
             self.marks[name] = Mark(len(self.graph.nodes), proxies[0].node)
         return result
+
+    def getattr(self, attr: str, attr_val: Any, parameter_proxy_cache: dict[str, Any]) -> Any:
+        """Parameters as proxies, except where another thread runs the model meanwhile."""
+        if threading.get_ident() != self.thread:
+            return attr_val
+        return super().getattr(attr, attr_val, parameter_proxy_cache)
 
     def _forget(self, before: int) -> None:
         for node in reversed(list(self.graph.nodes)[before:]):
@@ -130,7 +143,7 @@ def trace(backbone: nn.Module, signature: Signature, inside: set[str] | None = N
     else:
         names = inside
         tracer = SpineTracer(lambda n, m: n in names, signature, lenient=False)
-    with evaluating(backbone), torch.random.fork_rng(devices=[]), torch.no_grad():
+    with _TRACING, evaluating(backbone), torch.random.fork_rng(devices=[]), torch.no_grad():
         try:
             graph = tracer.trace(backbone)
         except CutError:

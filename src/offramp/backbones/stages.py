@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, fx, nn
 
-from offramp.backbones.carry import Carry
+from offramp.backbones.carry import Carry, check_feature
 from offramp.backbones.inputs import Signature, first_tensor
 from offramp.backbones.spine import Spine, evaluating, trace
 from offramp.errors import CutError
@@ -47,17 +47,22 @@ class Chain:
         carries: for each cut, how the values that cross it follow when rows leave.
         signature: of the model's inputs.
         sources: which of the flat inputs the first stage takes.
+        entered: the modules that were traced into, each with its children then.
+        tensors: parameters and buffers that the stages use directly: owner, name, tensor.
     """
 
     stages: tuple[Stage, ...]
     carries: tuple[Carry, ...]
     signature: Signature
     sources: tuple[int, ...]
-    owners: tuple[tuple[nn.Module, str, Any], ...]
+    entered: tuple[tuple[nn.Module, list[tuple[str, nn.Module]]], ...]
+    tensors: tuple[tuple[nn.Module, str, Any], ...]
 
     def fresh(self) -> bool:
         """Whether the stages still hold the model's own modules and tensors (they may have been replaced)."""
-        return all(getattr(owner, name, None) is value for owner, name, value in self.owners)
+        return all(list(module.named_children()) == children for module, children in self.entered) and all(
+            getattr(owner, name, None) is value for owner, name, value in self.tensors
+        )
 
     def start(self, leaves: Sequence[Any]) -> list[Any]:
         """The first stage's inputs out of the flat inputs."""
@@ -104,14 +109,14 @@ def _check_marks(spine: Spine, names: Sequence[str]) -> None:
             raise CutError(f"The cuts are out of order: '{after}' runs before '{before}'. Write at={right}.")
 
 
-def _stage_numbers(spine: Spine, names: Sequence[str]) -> dict[fx.Node, int]:
-    """Which stage each node belongs to: program order, except that taking an item from a tuple follows the tuple.
+def stage_numbers(graph: fx.Graph, positions: Sequence[int]) -> dict[fx.Node, int]:
+    """Which stage each node belongs to when the graph is cut at these positions; -1 for the inputs.
 
-    Without that exception a tuple of which only one item is used would cross the cut as a whole.
+    That is program order, except that taking an item from a tuple follows the tuple: without this exception a tuple of
+    which only one item is used would cross the cut as a whole.
     """
-    positions = [spine.marks[name].position for name in names]
     numbers: dict[fx.Node, int] = {}
-    for i, node in enumerate(spine.graph.nodes):
+    for i, node in enumerate(graph.nodes):
         if node.op == "placeholder":
             numbers[node] = -1
             continue
@@ -122,15 +127,15 @@ def _stage_numbers(spine: Spine, names: Sequence[str]) -> dict[fx.Node, int]:
     return numbers
 
 
-def _crossing(spine: Spine, numbers: dict[fx.Node, int], k: int) -> list[fx.Node]:
+def crossing(graph: fx.Graph, numbers: dict[fx.Node, int], k: int) -> list[fx.Node]:
     """Values made before or in stage k (inputs included) that a later stage reads, in order of creation."""
-    return [node for node in spine.graph.nodes if numbers[node] <= k and any(numbers[user] > k for user in node.users)]
+    return [node for node in graph.nodes if numbers[node] <= k and any(numbers[user] > k for user in node.users)]
 
 
 def _build(spine: Spine, names: Sequence[str]) -> tuple[list[Stage], list[list[fx.Node]], list[int]]:
-    numbers = _stage_numbers(spine, names)
+    numbers = stage_numbers(spine.graph, [spine.marks[name].position for name in names])
     placeholders = [node for node in spine.graph.nodes if node.op == "placeholder"]
-    crossings = [_crossing(spine, numbers, k) for k in range(len(names))]
+    crossings = [crossing(spine.graph, numbers, k) for k in range(len(names))]
     stages = []
     for k in range(len(names) + 1):
         incoming = placeholders if k == 0 else crossings[k - 1]
@@ -177,11 +182,11 @@ def _classified(spine: Spine, names: Sequence[str], signature: Signature, device
     carries = []
     for k, name in enumerate(names):
         try:
-            Carry.of([name], [first_tensor(runs[0][0][k])], [first_tensor(runs[1][0][k])], SIZES)
+            check_feature(name, first_tensor(runs[0][0][k]), first_tensor(runs[1][0][k]), SIZES)
             carries.append(Carry.of([n.name for n in crossings[k]], runs[0][1][k], runs[1][1][k], SIZES))
         except CutError as error:
             raise CutError(f"Cannot cut at '{name}': {error}. {_advice(name)}") from error
-    return Chain(tuple(stages), tuple(carries), signature, tuple(sources), _owners(spine))
+    return Chain(tuple(stages), tuple(carries), signature, tuple(sources), _entered(spine, names), _tensors(spine))
 
 
 def _advice(name: str) -> str:
@@ -194,10 +199,16 @@ def _advice(name: str) -> str:
     return f"{nearest}; offramp.inspect lists every place that can be cut."
 
 
-def _owners(spine: Spine) -> tuple[tuple[nn.Module, str, Any], ...]:
+def _entered(spine: Spine, names: Sequence[str]) -> tuple[tuple[nn.Module, list[tuple[str, nn.Module]]], ...]:
+    above = sorted({"", *(a for name in names for a in ancestors(name))})
+    modules = [spine.backbone.get_submodule(name) for name in above]
+    return tuple((module, list(module.named_children())) for module in modules)
+
+
+def _tensors(spine: Spine) -> tuple[tuple[nn.Module, str, Any], ...]:
     found = []
     for node in spine.graph.nodes:
-        if node.op in ("call_module", "get_attr"):
+        if node.op == "get_attr":
             path, _, name = str(node.target).rpartition(".")
             owner = spine.backbone.get_submodule(path)
             found.append((owner, name, getattr(owner, name)))

@@ -16,7 +16,8 @@ from offramp.errors import PolicyError
 class Always(Criterion):
     """Everything leaves at `exit` (0 = earliest); heads before it are not evaluated, stages behind it do not run.
 
-    A policy with this criterion carries no thresholds: see `offramp.always`. Rows with NaN still go on to the end.
+    A policy with this criterion carries no thresholds: see `offramp.always`. Rows with NaN or +inf, which have no
+    softmax, still go on to the end.
 
     Example:
         >>> import torch
@@ -31,8 +32,9 @@ class Always(Criterion):
             raise PolicyError(f"Always(exit={self.exit!r}): give an exit's number, 0 for the earliest.")
 
     def score(self, logits: Tensor, earlier: Sequence[Tensor] = ()) -> Tensor:
-        """Zero for every row, NaN where a logit is NaN."""
-        return logits.new_zeros(logits.shape[:-1]).masked_fill(logits.isnan().any(dim=-1), float("nan"))
+        """Zero for every row, NaN where a logit is NaN or +inf."""
+        usable = (logits < float("inf")).all(dim=-1)
+        return logits.new_zeros(logits.shape[:-1]).masked_fill(~usable, float("nan"))
 
     def grid(self, classes: int, size: int) -> list[float]:
         """There is nothing to choose: one threshold below the constant score."""

@@ -70,12 +70,12 @@ def criterion_from_dict(data: Mapping[str, Any]) -> Criterion:
         >>> criterion_from_dict({"name": "margin"})
         Margin()
     """
-    parameters = dict(data)
     try:
+        parameters = dict(data)
         member = CRITERIA[parameters.pop("name")]
         return member(**parameters)
-    except (KeyError, TypeError) as error:
-        raise PolicyError(f"Not a criterion: {dict(data)!r} ({error}). Known: {', '.join(CRITERIA)}.") from error
+    except (KeyError, TypeError, ValueError) as error:
+        raise PolicyError(f"Not a criterion: {data!r} ({error}). Known: {', '.join(CRITERIA)}.") from error
 
 
 def log_odds(size: int, top: float = 11.5, bottom: float = -3.5) -> list[float]:

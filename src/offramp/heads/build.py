@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
 
+from offramp.backbones import close, evaluating
 from offramp.errors import AttachError, OfframpError
 from offramp.heads.head import HEADS
 
@@ -32,7 +34,8 @@ def build_heads(
         seed: of the weights.
 
     Raises:
-        AttachError: wrong number of heads, a head that fails, or that gives other shapes than `[n, classes]`.
+        AttachError: wrong number of heads, a head that fails, that gives other shapes than `[n, classes]`, or that
+            mixes rows.
     """
     wanted: list[Head] = list(head) if isinstance(head, list | tuple) else [head] * len(names)  # type: ignore[list-item]
     if len(wanted) != len(names):
@@ -45,7 +48,8 @@ def build_heads(
             "attach(head=...): one module cannot serve several cuts; give a list of modules, or a function."
         )
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+        # Not torch.manual_seed, which reseeds every accelerator too, and fork_rng restores the CPU only.
+        torch.default_generator.manual_seed(seed)
         heads = [_build_head(backbone, h, f, classes) for h, f in zip(wanted, features, strict=True)]
     for name, built, feature in zip(names, heads, features, strict=True):
         _check_head(name, built, feature, classes)
@@ -63,26 +67,38 @@ def _build_head(backbone: nn.Module, head: Head, features: Tensor, classes: int)
     else:
         raise AttachError(f"attach(head={head!r}): give a name ({', '.join(HEADS)}), a module, or a function.")
     initialise = getattr(backbone, "_init_weights", None)
-    if callable(initialise):
+    if callable(initialise) and _takes_one(initialise):
         built.apply(initialise)
     return built.to(device=features.device, dtype=features.dtype if features.is_floating_point() else None)
 
 
-def _check_head(name: str, head: nn.Module, features: Tensor, classes: int) -> None:
-    training = head.training
+def _takes_one(function: Callable[..., object]) -> bool:
+    """Whether it can be called with one argument; some models' `_init_weights()` takes none and does all of itself."""
     try:
-        with torch.no_grad():
-            logits = head.eval()(features)
+        inspect.signature(function).bind(nn.Identity())
+    except (TypeError, ValueError):
+        return False
+    return True
+
+
+def _check_head(name: str, head: nn.Module, features: Tensor, classes: int) -> None:
+    try:
+        with evaluating(head), torch.no_grad():
+            logits, first = head(features), head(features[:1])
     except OfframpError:
         raise
     except Exception as error:
         raise AttachError(
             f"The head {type(head).__name__} fails at '{name}' on {list(features.shape)}: {error}"
         ) from error
-    head.train(training)
     shape = list(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
     if shape != [features.shape[0], classes]:
         raise AttachError(
-            f"The head {type(head).__name__} at '{name}' gives {shape} for features {list(features.shape)}; it must give "
-            f"[{features.shape[0]}, {classes}]."
+            f"The head {type(head).__name__} at '{name}' gives {shape} for features {list(features.shape)}; it must "
+            f"give [{features.shape[0]}, {classes}]."
+        )
+    if not close(first, logits[:1]):
+        raise AttachError(
+            f"The head {type(head).__name__} at '{name}' gives a row other logits when it is alone: it mixes the rows "
+            "of a batch, so that decisions would depend on who else is in it. Treat each row by itself."
         )

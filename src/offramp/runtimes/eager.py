@@ -38,6 +38,7 @@ class EagerRuntime:
         self.thresholds = policy.thresholds_for(model.exits - 1)
         self.needed = policy.heads_needed(model.exits - 1)
         self.costs = model.cost.under(self.needed)
+        model.stages()  # cut now, so that the first call does not wait for it
 
     @torch.no_grad()
     def __call__(self, inputs: Any) -> Decisions:
@@ -60,8 +61,7 @@ class EagerRuntime:
             if exit < last and not self.needed[exit]:
                 continue
             here = walk.logits()
-            # Rows that stay are overwritten at a later exit, so the first exit's logits serve as the output buffer.
-            logits = here.clone() if logits is None else logits.index_copy_(0, rows, here)
+            logits = _written(logits, rows, here)
             exits[rows] = exit
             if exit == last:
                 break
@@ -77,3 +77,15 @@ class EagerRuntime:
         assert logits is not None  # the last exit is always evaluated when an earlier one did not end the loop
         exits_cpu = exits.cpu()
         return Decisions(logits=logits, exits=exits, exit_count=last + 1, macs=self.costs[exits_cpu])
+
+
+def _written(logits: Tensor | None, rows: Tensor, here: Tensor) -> Tensor:
+    """The output with this exit's logits at `rows`; the first exit's logits of all rows serve as the buffer.
+
+    Rows that stay are overwritten at a later exit. Where exits differ in dtype (a backbone in half precision that ends
+    in `.float()`), the wider one is kept.
+    """
+    if logits is None:
+        return here.clone()
+    dtype = torch.promote_types(logits.dtype, here.dtype)
+    return logits.to(dtype).index_copy_(0, rows, here.to(dtype))

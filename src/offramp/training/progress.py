@@ -35,11 +35,14 @@ class Progress:
     def note(self, text: str) -> None:
         """Prints one line."""
         if self.enabled:
-            self.console.print(text, highlight=False)
+            self.console.print(text, highlight=False, soft_wrap=True)
 
     def start_epoch(self, epoch: int, phase: str, steps: int | None) -> None:
-        """Opens the bar of an epoch (from 1) with this many steps, None where the loader does not say."""
-        if not self.enabled:
+        """Opens the bar of an epoch (from 1) with this many steps, None where the loader does not say.
+
+        A log file gets no bar, only the lines.
+        """
+        if not (self.enabled and self.console.is_terminal):
             return
         columns = (
             TextColumn("{task.description}"),

@@ -1,0 +1,129 @@
+"""Writes the tables of the documentation from the results files, between the markers that name them.
+
+    python benchmarks/tables.py          # rewrites the pages
+    python benchmarks/tables.py --check  # only tells whether they are up to date
+
+A page says `<!-- table: validity -->` ... `<!-- end -->`; what stands between is replaced.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[1]
+RESULTS = ROOT / "benchmarks" / "results"
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+MARKED = re.compile(r"(<!-- table: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
+
+
+def load(name: str) -> dict[str, Any]:
+    """A results file."""
+    data: dict[str, Any] = json.loads((RESULTS / f"{name}.json").read_text(encoding="utf8"))
+    return data
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence[str]], source: str) -> str:
+    """Markdown, with a line that says where it comes from."""
+    lines = ["| " + " | ".join(cells) + " |" for cells in (header, ["---"] * len(header), *rows)]
+    return "\n".join([*lines, "", source]) + "\n"
+
+
+def origin(name: str, script: str, data: dict[str, Any], what: str) -> str:
+    """Command, device, versions and commit."""
+    return (
+        f"`python benchmarks/{script}.py`: {what}; {data['device']}, torch {data['versions']['torch']}, commit "
+        f"{data['commit'][:8]} (`benchmarks/results/{name}.json`)."
+    )
+
+
+def validity() -> str:
+    """Share over budget and mean MACs of every method on every problem."""
+    data = load("validity")
+    sizes = sorted({r["samples"] for r in data["results"]})
+    cells: dict[tuple[str, str], list[str]] = {}
+    for r in sorted(data["results"], key=lambda r: r["samples"]):
+        text = f"{r['over_budget'] / r['trials']:.1%} / {r['mean_macs_share']:.3f}"
+        cells.setdefault((r["problem"], r["method"]), []).append(text)
+    rows = [[problem, method, *texts] for (problem, method), texts in cells.items()]
+    trials = data["results"][0]["trials"]
+    what = (
+        f"{trials} seeded calibrations each, budget {100 * data['points']:g} point, delta {100 * data['delta']:g} %; "
+        "share of calibrations that truly exceed the budget / mean MACs as a share of the plain network's"
+    )
+    header = ["problem", "method", *(f"n = {n}" for n in sizes)]
+    return table(header, rows, origin("validity", "validity", data, what))
+
+
+def runtime() -> str:
+    """Speed-up over the plain network, and time over the bound."""
+    data = load("runtime")
+    names = ("network", "batch", "threads", "exit_rate", "speed_up", "runtime_over_bound")
+    rows = [[str(r[name]) for name in names] for r in data["rows"]]
+    header = ["network", "batch", "threads", "leaving", "speed-up", "time / bound"]
+    return table(header, rows, origin("runtime", "runtime", data, f"medians of {data['rounds']} interleaved rounds"))
+
+
+def demo() -> str:
+    """The demo's headline, by seed."""
+    runs = [json.loads(path.read_text(encoding="utf8")) for path in sorted(RESULTS.glob("demo-seed*.json"))]
+    header = ["seed", "plain", "with exits", "mean MACs", "best exit alone at no more MACs", "certified"]
+    header += [f"time at batch {speed['batch']}" for speed in runs[0]["speed"]]
+    made = runs[0]["provenance"]
+    source = (
+        f"`offramp demo --seed N --json FILE`: accuracy and MACs on the {runs[0]['headline']['source']['samples']:,} "
+        "test images, heads included, as a share of the plain network's; time as a share of the plain network's; "
+        f"{made['device']}, torch {made['versions']['torch']}, commit {made['commit'][:8]} "
+        "(`benchmarks/results/demo-seed*.json`)."
+    )
+    return table(header, [demo_row(run) for run in runs], source)
+
+
+def demo_row(run: dict[str, Any]) -> list[str]:
+    """One run."""
+    headline, certificate = run["headline"], run["certificate"]
+    alone = max(row["accuracy"] for row in run["exits"]["rows"] if row["macs_share"] <= headline["macs_share"])
+    promise = f"drop <= {100 * certificate['points']:g} point at {100 * certificate['delta']:g} %"
+    return [
+        str(run["provenance"]["seed"]),
+        f"{headline['plain_accuracy']:.2%}",
+        f"{headline['accuracy']:.2%}",
+        f"{headline['macs_share']:.1%}",
+        f"{alone:.2%}",
+        f"{promise} (p = {certificate['p_value']:.3f})",
+        *(f"{speed['ratio']:.2f}" for speed in run["speed"]),
+    ]
+
+
+TABLES: dict[str, Callable[[], str]] = {"validity": validity, "runtime": runtime, "demo": demo}
+
+
+def renewed(page: str) -> str:
+    """The page with its tables rewritten."""
+    return MARKED.sub(lambda found: found[1] + TABLES[found[2]]() + found[3], page)
+
+
+def main() -> int:
+    """Rewrites or checks every page; 1 where --check finds an old table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--check", action="store_true")
+    check = parser.parse_args().check
+    stale = []
+    for path in PAGES:
+        text = path.read_text(encoding="utf8")
+        new = renewed(text)
+        if new != text:
+            stale.append(path.relative_to(ROOT))
+            if not check:
+                path.write_text(new, encoding="utf8")
+    print("\n".join(f"{'stale' if check else 'renewed'}: {path}" for path in stale) or "every table is up to date")
+    return int(check and bool(stale))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
