@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import torch
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 import offramp as ofr
@@ -64,7 +64,7 @@ def test_a_stricter_threshold_never_lets_a_sample_leave_earlier(
     after = ofr.deploy(attached, strict)(inputs).exits
     # Other rows leave under the two policies, which moves scores by a rounding error.
     clear = far_from_thresholds(recording, loose) & far_from_thresholds(recording, strict)
-    assert int(clear.sum()) >= 20
+    assume(int(clear.sum()) >= 20)
     assert bool((after >= before)[clear].all())
 
 

@@ -105,6 +105,42 @@ def test_attaching_in_many_threads_puts_the_settings_of_torch_back(tiny_mlp):
     assert torch.nn.Module.__call__ is call
 
 
+class Gate(torch.nn.Module):
+    """Holds the first thread that comes through until another one has gone all the way."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.held: int | None = None
+        self.inside, self.may_go = threading.Event(), threading.Event()
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if self.held == threading.get_ident():
+            self.inside.set()
+            assert self.may_go.wait(timeout=30)
+        return x
+
+
+def test_a_forward_pass_in_another_thread_does_not_overwrite_logits_already_collected():
+    gate = Gate()
+    backbone = torch.nn.Sequential(torch.nn.Linear(4, 8), gate, torch.nn.Linear(8, 3))
+    mine, others = torch.ones(2, 4), -torch.ones(2, 4)
+    model = ofr.attach(backbone, at=["0"], example=mine).eval()
+    expected = model(mine)[0]
+
+    def held() -> torch.Tensor:
+        gate.held = threading.get_ident()
+        return model(mine)[0]
+
+    def passing() -> None:
+        assert gate.inside.wait(timeout=30)
+        model(others)
+        gate.may_go.set()
+
+    got, error = all_at_once([held, passing])
+    assert error is None
+    assert torch.equal(got, expected)
+
+
 def test_forward_passes_of_one_model_in_many_threads_keep_their_logits_apart(tiny_resnet):
     model = tiny_resnet.attach()
     batches = [tiny_resnet.batch(2, seed=i) for i in range(THREADS)]

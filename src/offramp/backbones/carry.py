@@ -85,10 +85,8 @@ class Carry:
     def keep(self, values: Sequence[Any], index: Tensor) -> list[Any]:
         """The values for the rows in `index` `[m]`, in that order."""
         return [
-            pytree.tree_unflatten(
-                [k.keep(x, index, len(index)) for k, x in zip(kinds, pytree.tree_leaves(value, is_leaf), strict=True)],
-                tree,
-            )
+            # Most values are one tensor; going through its tree would take longer than the indexing.
+            kinds[0].keep(value, index, len(index)) if isinstance(value, Tensor) else _kept(value, kinds, tree, index)
             for value, kinds, tree in zip(values, self.kinds, self.trees, strict=True)
         ]
 
@@ -112,6 +110,11 @@ class Carry:
             kinds.append(found)
             trees.append(tree)
         return cls(tuple(names), tuple(kinds), tuple(trees), bytes_per_row)
+
+
+def _kept(value: Any, kinds: Sequence[Kind], tree: pytree.TreeSpec, index: Tensor) -> Any:
+    leaves = pytree.tree_leaves(value, is_leaf)
+    return pytree.tree_unflatten([k.keep(x, index, len(index)) for k, x in zip(kinds, leaves, strict=True)], tree)
 
 
 def check_feature(name: str, a: Tensor | None, b: Tensor | None, sizes: tuple[int, int]) -> None:

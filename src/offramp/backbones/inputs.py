@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, is_dataclass
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -65,12 +66,20 @@ class Signature:
     def __reduce__(self) -> tuple[Any, ...]:
         return _restore, (self.leaves, self.has_rows, pytree.treespec_dumps(self.tree))
 
+    @cached_property
+    def lone(self) -> bool:
+        """Whether the model takes one batched tensor and nothing else, which is checked much faster."""
+        return self.has_rows == (True,) and self.tree == pytree.tree_structure(arguments(0))
+
     def flatten(self, inputs: Any) -> list[Any]:
         """The flat list of inputs that fit this signature.
 
         Raises:
             InputError: other structure, other constants, an empty batch, or tensors that disagree on its size.
         """
+        if isinstance(inputs, Tensor) and self.lone:
+            batch_size([inputs])
+            return [inputs]
         leaves, tree = pytree.tree_flatten(self._in_known_order(arguments(inputs)))
         if tree != self.tree:
             raise InputError(

@@ -150,7 +150,9 @@ def load_model(run: RunFolder, materials: Materials, device: torch.device) -> of
     Raises:
         FileFormatError: it is missing, damaged, or of another architecture.
     """
-    return ofr.ExitModel.load(run.model, _backbone(run.request, materials)).to(device).eval()
+    model = ofr.ExitModel.load(run.model, _backbone(run.request, materials)).to(device).eval()
+    # Convolutions on a CPU run up to twice as fast in this layout.
+    return model.to(memory_format=torch.channels_last) if device.type == "cpu" else model
 
 
 def _backbone(request: Request, materials: Materials) -> nn.Module:

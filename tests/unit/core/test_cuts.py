@@ -199,6 +199,27 @@ def test_a_model_that_mixes_the_rows_of_a_batch(where):
     assert "mixes the rows" in message
 
 
+def test_values_that_cross_a_cut_and_share_memory():
+    class Sharing(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first = nn.Linear(4, 8)
+            self.middle = nn.Linear(8, 8)
+            self.out = nn.Linear(8, 3)
+
+        def forward(self, x: Tensor) -> Tensor:
+            x = self.first(x)
+            view = x.view(-1, 2, 4)
+            y = self.middle(x)
+            x.relu_()  # changes the view too, unless rows have left and both were copied
+            return self.out(y + view.flatten(1))
+
+    message = refused(Sharing(), ["middle"])
+    assert "Sharing" in message
+    assert "share memory" in message
+    assert ofr.attach(Sharing(), at=["first"], example=X).exits == 2
+
+
 def test_a_model_that_draws_random_numbers():
     class Noisy(Net):
         def between(self, x: Tensor) -> Tensor:

@@ -156,10 +156,11 @@ def test_an_initialisation_without_arguments_is_left_alone():
     assert attach("pooled_linear", Initialising(*mlp())).exits == 3
 
 
-def test_heads_get_the_backbones_dtype_and_mode():
-    model = ofr.attach(mlp().double().train(), at=["1"], example=X.double())
+@pytest.mark.parametrize("training", [True, False])
+def test_heads_get_the_backbones_dtype_and_mode(training):
+    model = ofr.attach(mlp().double().train(training), at=["1"], example=X.double())
     assert model.heads[0].linear.weight.dtype == torch.float64
-    assert model.heads[0].training
+    assert {m.training for m in model.modules()} == {training}
 
 
 def test_a_module_of_ones_own_keeps_its_weights():
