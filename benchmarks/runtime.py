@@ -1,6 +1,6 @@
 """Are exits faster for real? The runtime against the plain network, and against what the arithmetic promises.
 
-    python benchmarks/runtime.py [--rounds 30] [--threads 1 2]
+    python benchmarks/runtime.py [--rounds 30] [--threads 1 2] [--run runs/demo]
 
 For each network, batch size and exit rate q (share of the arriving rows that leaves at each early exit), measured in
 alternation in one run:
@@ -10,13 +10,15 @@ alternation in one run:
 - bound: the sum over stages of the stage's time at the full batch x the share of rows that reach it, heads included;
 - tax: the runtime when nothing leaves, against plain.
 
-Weights are random; the thresholds are set so that the shares come out as asked. Medians.
+Weights are random; the thresholds are set so that the shares come out as asked. With --run, the trained network of a
+run folder is measured too, under its own policy on its own test images. Medians.
 """
 
 from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -26,6 +28,8 @@ from torch import Tensor
 
 import offramp as ofr
 from offramp import zoo
+from offramp.cli.materials import Materials, load_model
+from offramp.cli.run_folder import RunFolder
 from offramp.latency import measure
 from provenance import write
 
@@ -84,7 +88,20 @@ def case(network: str, batch: int, rounds: int) -> list[dict[str, Any]]:
     return [row(network, batch, rate, runtimes[rate](x).shares, times) for rate in RATES]
 
 
-def row(network: str, batch: int, rate: float, shares: Tensor, times: dict[str, Any]) -> dict[str, Any]:
+def trained(folder: Path, batch: int, rounds: int) -> list[dict[str, Any]]:
+    """The network of a run folder, under its policy, on the first test images."""
+    run = RunFolder(folder)
+    materials = Materials.of(run.request)
+    model = load_model(run, materials, torch.device("cpu"))
+    x = next(iter(materials.loader("test")))[0][:batch].contiguous(memory_format=torch.channels_last)
+    runtime = ofr.deploy(model, ofr.Policy.load(run.policy))
+    calls = {"plain": lambda: model.backbone(x), **stage_calls(model, x), "q=policy": lambda: runtime(x)}
+    with torch.no_grad():
+        times = measure(calls, rounds=rounds, warm_up=5)
+    return [row(f"{run.request.arch}, trained", batch, "policy", runtime(x).shares, times)]
+
+
+def row(network: str, batch: int, rate: float | str, shares: Tensor, times: dict[str, Any]) -> dict[str, Any]:
     """Ratios of one case."""
     reaching = 1 - torch.cat([torch.zeros(1).double(), shares.cumsum(0)[:-1]])
     bound = sum(float(r) * times[f"stage {k}"].median for k, r in enumerate(reaching))
@@ -110,10 +127,13 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=30)
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--batches", type=int, nargs="+", default=[1, 16, 256])
+    parser.add_argument("--run", type=Path)
     options = parser.parse_args()
     rows = []
     for threads in options.threads:
         torch.set_num_threads(threads)
+        if options.run:
+            rows += trained(options.run, 256, options.rounds)
         for network in NETWORKS:
             for batch in options.batches:
                 if batch > 1:

@@ -288,6 +288,12 @@ def test_outputs_must_be_logits():
     assert "[2, 2, 3]" in message
 
 
+def test_a_single_logit_is_refused():
+    message = refused(nn.Sequential(nn.Linear(4, 6), nn.ReLU(), nn.Linear(6, 1)), ["0"])
+    assert "1 logit" in message
+    assert "two logits" in message
+
+
 def test_the_number_of_classes_must_fit():
     message = refused(mlp(), ["1"], num_classes=10)
     assert "num_classes=10" in message

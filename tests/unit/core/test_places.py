@@ -54,18 +54,21 @@ def test_what_cannot_be_cut_says_why():
     assert places["out"].refused is None
 
 
-def test_a_container_that_cannot_be_entered_is_one_place():
+def test_a_container_that_cannot_be_entered_is_one_place_and_counted_once():
     class Branching(nn.Module):
         def __init__(self) -> None:
             super().__init__()
             self.inner = nn.Linear(10, 10)
 
         def forward(self, x: Tensor) -> Tensor:
-            return self.inner(x) if x.sum() > 0 else x
+            y = self.inner(x)
+            return y if y.isfinite().all() else x
 
     backbone = nn.Sequential(nn.Linear(4, 10), Branching(), nn.Linear(10, 3))
     places = ofr.inspect(backbone, torch.ones(2, 4))
     assert [p.name for p in places] == ["0", "1", "2"]
+    assert [p.macs for p in places] == [40, 140, 170]
+    assert [p.parameters for p in places] == [50, 160, 193]
 
 
 def test_inspecting_changes_nothing(tiny):
