@@ -329,9 +329,7 @@ def _class_count(logits: Tensor, num_classes: int | None) -> int:
             f"The backbone's output must be logits [n, classes]; for two rows it is {list(logits.shape)}."
         )
     if logits.shape[1] < 2:
-        raise AttachError(
-            "The backbone's output has 1 logit, and criteria compare classes: give two logits per row, e.g. [-z, z] / 2."
-        )
+        raise AttachError("The backbone's output has 1 logit, and criteria compare classes: give two logits per row.")
     if num_classes is not None and num_classes != logits.shape[1]:
         raise AttachError(f"attach(num_classes={num_classes}): the backbone's output has {logits.shape[1]} classes.")
     return int(logits.shape[1])
