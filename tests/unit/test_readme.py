@@ -26,4 +26,5 @@ def test_example_prints_what_the_readme_shows():
     assert re.sub(NUMBER, "#", printed.getvalue()) == re.sub(NUMBER, "#", shown)
     # Training differs in the last bits between machines: each figure may move a little, no further.
     for now, then in zip(re.findall(NUMBER, printed.getvalue()), re.findall(NUMBER, shown), strict=True):
-        assert float(now) == pytest.approx(float(then), rel=0.08, abs=3)
+        slack = 0.1 if then.startswith("0.") else 3  # a share of the MACs, or points and counts
+        assert float(now) == pytest.approx(float(then), rel=0.08, abs=slack)
