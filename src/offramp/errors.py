@@ -41,6 +41,21 @@ class InputError(OfframpError, ValueError):
     """Inputs given to a model or runtime cannot be used: empty batch, other device, wrong shape."""
 
 
+class StageError(OfframpError, RuntimeError):
+    """A part of the network failed while exits were taken; the message names the part and the number of rows."""
+
+    @classmethod
+    def of(cls, name: str, rows: int, cause: Exception) -> StageError:
+        """For the stage that ends at the cut `name`, run on this many rows."""
+        said = str(cause).strip() or "no message"
+        short = isinstance(cause, MemoryError) or "memory" in said.lower()
+        advice = " Pass fewer rows per call." if short else ""
+        return cls(
+            f"The stage that ends at '{name}' failed on {rows} rows ({type(cause).__name__}: {said}).{advice} "
+            "The runtime can go on with other inputs."
+        )
+
+
 class TrainingError(OfframpError, ValueError):
     """Training was asked for with impossible parameters, or its state on disk does not belong to it."""
 

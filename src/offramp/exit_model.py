@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from offramp import backbones
 from offramp.backbones import Chain, Signature, Stage
-from offramp.cost import Cost, count_macs
+from offramp.cost import Cost, counting_macs
 from offramp.errors import AttachError, InputError
 from offramp.heads import Head, build_heads
 
@@ -22,8 +22,8 @@ class ExitModel(nn.Module):
     """A backbone with exit heads. Made by `attach`.
 
     `forward` runs the backbone once, as its author wrote it, and collects the logits of every exit: for training and
-    recording. `walk` runs the cut stages one after the other on the rows still wanted: for taking exits. Both share
-    every parameter. The stages are derived, never saved or copied.
+    recording. `traverse` runs the cut stages one after the other on the rows still wanted: for taking exits. Both
+    share every parameter. The stages are derived, never saved or copied.
 
     Attributes:
         backbone: the user's module, unchanged.
@@ -121,13 +121,38 @@ class ExitModel(nn.Module):
         """The parts of the network between the cuts, sharing its parameters."""
         return self.chain().stages
 
-    def walk(self, inputs: Any) -> Walk:
-        """Starts a traversal that runs a stage when asked for the next exit; see `Walk`.
+    def traverse(self, inputs: Any, visit: Callable[[Arrival], Tensor | None]) -> None:
+        """Runs the network part by part on the rows still wanted; what nobody needs is not executed.
+
+        Args:
+            inputs: a batch, as for `forward`.
+            visit: called at every exit in turn. It may ask for the logits there, and returns which of the current rows
+                go on: their index `[m]`, in that order; None for all of them. After an empty index nothing more runs.
 
         Raises:
             InputError: empty batch, other structure than the example's, or tensors on another device.
+
+        Example:
+            >>> from torch import nn
+            >>> backbone = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 3))
+            >>> model = attach(backbone, at=["1"], example=torch.zeros(1, 4)).eval()
+            >>> def visit(arrival):
+            ...     print(arrival.exit, list(arrival.logits().shape))
+            ...     return torch.tensor([0, 3])
+            >>> model.traverse(torch.zeros(5, 4), visit)
+            0 [5, 3]
+            1 [2, 3]
         """
-        return Walk(self, inputs)
+        chain = self.chain()
+        leaves = self.signature.flatten(inputs)
+        device = self.device
+        others = {str(x.device) for x in leaves if isinstance(x, Tensor) and x.device != device}
+        if others:
+            raise InputError(
+                f"The inputs are on {sorted(others)}, the model is on {device}: move one of them, e.g. with "
+                "model.to_own_device(inputs)."
+            )
+        chain.run(leaves, lambda exit, features: visit(Arrival(self, exit, features)))
 
     @contextmanager
     def evaluating(self) -> Iterator[None]:
@@ -141,12 +166,17 @@ class ExitModel(nn.Module):
         return backbones.map_tensors(lambda t: t.to(device, non_blocking=True), inputs)
 
     def _count_cost(self) -> Cost:
-        with self.evaluating(), torch.no_grad():
-            walk = self.walk(self._example(rows=1))
-            stages, heads = [], []
-            for _ in range(self.exits):
-                stages.append(count_macs(lambda: next(walk)))
-                heads.append(count_macs(walk.logits))
+        stages: list[float] = []
+        heads: list[float] = []
+        self.chain()  # cutting runs the model too, which is not to be counted
+        with self.evaluating(), torch.no_grad(), counting_macs() as total:
+
+            def visit(arrival: Arrival) -> None:
+                stages.append(total() - sum(stages) - sum(heads))
+                arrival.logits()
+                heads.append(total() - sum(stages) - sum(heads))
+
+            self.traverse(self._example(rows=1), visit)
         return Cost.of_parts(stages, heads[:-1])
 
     def _example(self, rows: int) -> Any:
@@ -185,70 +215,23 @@ class ExitModel(nn.Module):
         return saving.load(folder, backbone, head)
 
 
-class Walk:
-    """One pass through the stages, on the rows that are still wanted.
+class Arrival:
+    """The rows still in the batch, at an exit.
 
-    Iterating runs a stage and yields its exit's number; `logits()` runs the head there; `keep(rows)` drops all other
-    rows before the next stage. What is not asked for is not executed.
-
-    Example:
-        >>> from torch import nn
-        >>> backbone = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 3))
-        >>> model = attach(backbone, at=["1"], example=torch.zeros(1, 4)).eval()
-        >>> walk = model.walk(torch.zeros(5, 4))
-        >>> next(walk), walk.logits().shape
-        (0, torch.Size([5, 3]))
-        >>> walk.keep(torch.tensor([0, 3]))
-        >>> next(walk), walk.logits().shape
-        (1, torch.Size([2, 3]))
+    Attributes:
+        exit: number of the exit, 0 = earliest; the largest is the backbone's own output.
     """
 
-    def __init__(self, model: ExitModel, inputs: Any) -> None:
-        self.model = model
-        self.chain = model.chain()
-        leaves = model.signature.flatten(inputs)
-        self.values: Sequence[Any] = self.chain.start(leaves)
-        self.exit = -1
-        self.features: Any = None
-        tensors = [x for x in leaves if isinstance(x, Tensor)]
-        self.rows = int(next(x for x, has in zip(leaves, model.signature.has_rows, strict=True) if has).shape[0])
-        device = model.device
-        if any(t.device != device for t in tensors):
-            raise InputError(
-                f"The inputs are on {sorted({str(t.device) for t in tensors})}, the model is on {device}: move one of "
-                "them, e.g. with model.to_own_device(inputs)."
-            )
+    __slots__ = ("_features", "_model", "exit")
 
-    def __iter__(self) -> Walk:
-        return self
-
-    def __next__(self) -> int:
-        if self.exit + 1 == self.model.exits:
-            raise StopIteration
-        self.exit += 1
-        self.features, self.values = self.chain.stages[self.exit](*self.values)
-        return self.exit
+    def __init__(self, model: ExitModel, exit: int, features: Any) -> None:
+        self._model = model
+        self._features = features
+        self.exit = exit
 
     def logits(self) -> Tensor:
-        """Logits `[rows, classes]` at the exit just reached; runs its head."""
-        self._check_begun("logits")
-        return self.model.logits_at(self.exit, self.features)
-
-    def keep(self, index: Tensor) -> None:
-        """Goes on with the rows `index` `[m]` of the current ones only, in that order.
-
-        Raises:
-            InputError: no exit has been reached yet, or the last one has.
-        """
-        self._check_begun("keep")
-        if self.exit == self.model.exits - 1:
-            raise InputError(f"walk.keep() at the last exit ({self.exit}): nothing runs behind it.")
-        self.values = self.chain.carries[self.exit].keep(self.values, index)
-        self.rows = len(index)
-
-    def _check_begun(self, call: str) -> None:
-        if self.exit < 0:
-            raise InputError(f"walk.{call}() before the first exit: call next(walk) to run the first stage.")
+        """Logits `[rows, classes]` at this exit; runs its head."""
+        return self._model.logits_at(self.exit, self._features)
 
 
 def attach(

@@ -110,14 +110,16 @@ def test_always_runs_no_head_before_its_exit_and_no_stage_behind_it(tiny_resnet)
     assert seen == {"stage 0": [5], "stage 1": [5], "head 1": [5]}
 
 
-def test_walking_runs_nothing_until_asked(tiny_resnet):
+def test_traversing_runs_what_is_asked_for_and_on_whom(tiny_resnet):
     model = tiny_resnet.attach()
+
+    def visit(arrival: ofr.exit_model.Arrival) -> torch.Tensor:
+        if arrival.exit == 0:
+            assert seen == {"stage 0": [4]}
+            arrival.logits()
+            return torch.tensor([2, 0])
+        return torch.tensor([], dtype=torch.long)
+
     with rows_seen(probes("resnet", model)) as seen:
-        walk = model.walk(tiny_resnet.batch(4))
-        assert seen == {}
-        next(walk)
-        assert seen == {"stage 0": [4]}
-        walk.logits()
-        walk.keep(torch.tensor([2, 0]))
-        next(walk)
+        model.traverse(tiny_resnet.batch(4), visit)
     assert seen == {"stage 0": [4], "head 0": [4], "stage 1": [2]}

@@ -68,11 +68,10 @@ def test_threads_may_ask_a_fresh_copy_for_its_stages_at_once(tiny_resnet):
         expected = model(inputs)[-1]
 
     def last_logits() -> torch.Tensor:
+        found: list[torch.Tensor] = []
         with torch.no_grad():
-            walk = model.walk(inputs)
-            for _ in walk:
-                pass
-            return walk.logits()
+            model.traverse(inputs, lambda arrival: found.append(arrival.logits()))
+        return found[-1]
 
     for got in all_at_once([last_logits] * THREADS):
         assert isinstance(got, torch.Tensor), got

@@ -22,18 +22,14 @@ from offramp.errors import CutError
 class Constant:
     """Does not depend on the batch."""
 
-    def keep(self, value: Any, index: Tensor, rows: int) -> Any:
+    def recompute(self, known: Any, rows: int) -> Any:
         """The value as it is."""
-        return value
+        return known
 
 
 @dataclass(frozen=True)
 class Rows:
     """A tensor with the batch as its first dimension."""
-
-    def keep(self, value: Any, index: Tensor, rows: int) -> Any:
-        """The rows of `index`. Plain indexing, unlike index_select, keeps the channels-last layout."""
-        return value[index]
 
 
 @dataclass(frozen=True)
@@ -42,8 +38,8 @@ class Count:
 
     factor: int
 
-    def keep(self, value: Any, index: Tensor, rows: int) -> Any:
-        """Recomputed."""
+    def recompute(self, known: Any, rows: int) -> Any:
+        """The integer for this many rows."""
         return self.factor * rows
 
 
@@ -53,9 +49,9 @@ class Shape:
 
     entries: tuple[Constant | Count, ...]
 
-    def keep(self, value: Any, index: Tensor, rows: int) -> Any:
-        """Recomputed entry by entry."""
-        return torch.Size(e.keep(v, index, rows) for e, v in zip(self.entries, value, strict=True))
+    def recompute(self, known: Any, rows: int) -> Any:
+        """The shape for this many rows."""
+        return torch.Size(e.recompute(v, rows) for e, v in zip(self.entries, known, strict=True))
 
 
 Kind = Constant | Rows | Count | Shape
@@ -86,7 +82,7 @@ class Carry:
         """The values for the rows in `index` `[m]`, in that order."""
         return [
             # Most values are one tensor; going through its tree would take longer than the indexing.
-            kinds[0].keep(value, index, len(index)) if isinstance(value, Tensor) else _kept(value, kinds, tree, index)
+            kept(kinds[0], value, index) if isinstance(value, Tensor) else _kept(value, kinds, tree, index)
             for value, kinds, tree in zip(values, self.kinds, self.trees, strict=True)
         ]
 
@@ -112,9 +108,14 @@ class Carry:
         return cls(tuple(names), tuple(kinds), tuple(trees), bytes_per_row)
 
 
+def kept(kind: Kind, value: Any, index: Tensor) -> Any:
+    """A value for the rows `index` `[m]` only. Plain indexing, unlike index_select, keeps the channels-last layout."""
+    return value[index] if isinstance(kind, Rows) else kind.recompute(value, len(index))
+
+
 def _kept(value: Any, kinds: Sequence[Kind], tree: pytree.TreeSpec, index: Tensor) -> Any:
     leaves = pytree.tree_leaves(value, is_leaf)
-    return pytree.tree_unflatten([k.keep(x, index, len(index)) for k, x in zip(kinds, leaves, strict=True)], tree)
+    return pytree.tree_unflatten([kept(k, x, index) for k, x in zip(kinds, leaves, strict=True)], tree)
 
 
 def check_feature(name: str, a: Tensor | None, b: Tensor | None, sizes: tuple[int, int]) -> None:

@@ -75,10 +75,11 @@ class Signature:
         """The flat list of inputs that fit this signature.
 
         Raises:
-            InputError: other structure, other constants, an empty batch, or tensors that disagree on its size.
+            InputError: other structure, other constants, another dtype, an empty batch, or tensors that disagree on its size.
         """
         if isinstance(inputs, Tensor) and self.lone:
             batch_size([inputs])
+            _check_dtype(inputs, self.leaves[0])
             return [inputs]
         leaves, tree = pytree.tree_flatten(self._in_known_order(arguments(inputs)))
         if tree != self.tree:
@@ -90,6 +91,8 @@ class Signature:
         for value, known, has in zip(leaves, self.leaves, self.has_rows, strict=True):
             if has and (not isinstance(value, Tensor) or value.ndim == 0 or value.shape[0] != rows):
                 raise InputError(f"All batched inputs must have {rows} rows; one is {describe(value)}.")
+            if isinstance(value, Tensor) and isinstance(known, Tensor):
+                _check_dtype(value, known)
             if not isinstance(known, Tensor) and (isinstance(value, Tensor) or value != known):
                 raise InputError(
                     f"An input is {describe(value)}, the model was attached with {describe(known)}: attach it again."
@@ -138,6 +141,14 @@ class Signature:
 
 def _restore(leaves: tuple[Any, ...], has_rows: tuple[bool, ...], tree: str) -> Signature:
     return Signature(leaves, has_rows, pytree.treespec_loads(tree))
+
+
+def _check_dtype(value: Tensor, known: Tensor) -> None:
+    if value.dtype != known.dtype:
+        raise InputError(
+            f"An input is {describe(value)}, the model takes {known.dtype}: convert it with .to({known.dtype}), or "
+            "convert the model."
+        )
 
 
 def batch_size(leaves: list[Any]) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import operator
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +18,9 @@ from offramp.errors import CutError
 
 SIZES = (4, 7)
 """Batch sizes at which the values that cross a cut are classified."""
+
+Visit = Callable[[int, Any], Tensor | None]
+"""Called at every cut with its number and the value there. Returns the rows that go on: their index, None for all."""
 
 
 class Stage(nn.Module):
@@ -67,6 +70,18 @@ class Chain:
     def start(self, leaves: Sequence[Any]) -> list[Any]:
         """The first stage's inputs out of the flat inputs."""
         return [leaves[i] for i in self.sources]
+
+    def run(self, leaves: Sequence[Any], visit: Visit) -> None:
+        """Runs the stages on the flat inputs until no row is left; `visit` is called behind each, see `Visit`."""
+        values: Sequence[Any] = self.start(leaves)
+        for k, stage in enumerate(self.stages):
+            feature, values = stage(*values)
+            index = visit(k, feature)
+            if index is None or k == len(self.carries):
+                continue
+            if len(index) == 0:
+                return
+            values = self.carries[k].keep(values, index)
 
 
 def cut(backbone: nn.Module, names: Sequence[str], signature: Signature, device: torch.device) -> Chain:

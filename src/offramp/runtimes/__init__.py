@@ -1,18 +1,21 @@
-"""How exits are taken: a runtime turns inputs into decisions and runs no stage for nobody.
-
-To add one: a new file here with a class that has `__call__(inputs) -> Decisions`, and its name in `deploy`.
-"""
+"""How exits are taken: a runtime turns inputs into decisions and runs no stage for nobody."""
 
 from __future__ import annotations
 
+import copy
+
 from offramp.exit_model import ExitModel
 from offramp.policy import Policy
+from offramp.runtimes.backends import backend as find_backend
 from offramp.runtimes.eager import EagerRuntime
+from offramp.runtimes.runtime import Runtime
+from offramp.runtimes.staged import Program, StagedRuntime
+from offramp.segments import Entrance, Plan, segments_of
 
-__all__ = ["EagerRuntime", "deploy"]
+__all__ = ["EagerRuntime", "Program", "Runtime", "StagedRuntime", "deploy"]
 
 
-def deploy(model: ExitModel, policy: Policy) -> EagerRuntime:
+def deploy(model: ExitModel, policy: Policy, backend: str = "eager") -> Runtime:
     """Puts a model to work under a policy.
 
     The model is set to evaluation mode. Inputs must be on its device.
@@ -20,8 +23,16 @@ def deploy(model: ExitModel, policy: Policy) -> EagerRuntime:
     Args:
         model: from `attach`.
         policy: from `calibrate(...).unwrap()`, made by hand, or `always(exit=...)`.
+        backend: "eager" runs the model itself; the others (see `offramp.runtimes.backends`) compile a copy of it.
 
     Raises:
-        PolicyError: the policy is for another number of exits.
+        PolicyError: the policy is for another number of exits, or there is no such backend.
+        CutError: the model has no stages, which every backend but "eager" needs.
+        MissingExtraError: the backend's packages are not installed.
     """
-    return EagerRuntime(model.eval(), policy)
+    if backend == "eager":
+        return EagerRuntime(model.eval(), policy)
+    lower = find_backend(backend)
+    plan = Plan.of(model.eval(), policy)
+    segments = copy.deepcopy(segments_of(model, plan))
+    return StagedRuntime(plan, lower(segments), [s.name for s in segments], Entrance.of(model), backend)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from offramp.backbones.carry import Carry, Constant, Count, Rows, Shape, check_feature, classify
+from offramp.backbones.carry import Carry, Constant, Count, Rows, Shape, check_feature, classify, kept
 from offramp.errors import CutError
 
 SIZES = (4, 7)
@@ -84,8 +84,8 @@ def test_a_structure_that_follows_the_batch_is_refused():
 
 def test_channels_last_stays():
     images = torch.zeros(7, 3, 4, 4).contiguous(memory_format=torch.channels_last)
-    kept = Rows().keep(images, KEEP, 2)
-    assert kept.is_contiguous(memory_format=torch.channels_last)
+    rows = kept(Rows(), images, KEEP)
+    assert rows.is_contiguous(memory_format=torch.channels_last)
 
 
 @pytest.mark.parametrize(

@@ -22,9 +22,10 @@ def mlp() -> nn.Sequential:
 
 def walked(model: ofr.ExitModel, inputs: object) -> list[Tensor]:
     """Logits of every exit by way of the stages."""
+    found: list[Tensor] = []
     with torch.no_grad():
-        walk = model.walk(inputs)
-        return [walk.logits() for _ in walk]
+        model.traverse(inputs, lambda arrival: found.append(arrival.logits()))
+    return found
 
 
 def assert_stages_agree(model: ofr.ExitModel, inputs: object) -> None:
@@ -219,13 +220,13 @@ def test_evaluating_restores_after_an_error():
 def test_inputs_of_another_structure_are_refused_with_both():
     model = ofr.attach(mlp(), at=["1"], example=X).eval()
     with pytest.raises(InputError, match=r"\(\(tensor, tensor\), \{\}\).*\(\(tensor\), \{\}\).*attach again"):
-        model.walk((X, X))
+        walked(model, (X, X))
 
 
 def test_inputs_that_disagree_on_the_number_of_rows(tiny_pair):
     image, vector = tiny_pair.batch(4)
     with pytest.raises(InputError, match=r"must have 4 rows; one is a tensor of shape \[3, 2\]"):
-        tiny_pair.attach().walk((image, vector[:3]))
+        walked(tiny_pair.attach(), (image, vector[:3]))
 
 
 def test_a_constant_input_must_be_the_examples():
@@ -237,19 +238,19 @@ def test_a_constant_input_must_be_the_examples():
     assert_stages_agree(model, (X, 2))
     for other in (3, X):
         with pytest.raises(InputError, match=r"attached with int 2: attach it again"):
-            model.walk((X, other))
+            walked(model, (X, other))
 
 
 def test_an_empty_batch():
     model = ofr.attach(mlp(), at=["1"], example=X).eval()
     with pytest.raises(InputError, match=r"batch is empty.*\[0, 4\].*at least one row"):
-        model.walk(X[:0])
+        walked(model, X[:0])
 
 
 def test_inputs_on_another_device():
     model = ofr.attach(mlp(), at=["1"], example=X).eval()
     with pytest.raises(InputError, match=r"\['meta'\].*model is on cpu.*to_own_device"):
-        model.walk(X.to("meta"))
+        walked(model, X.to("meta"))
 
 
 def test_to_own_device_moves_every_tensor_and_nothing_else():
@@ -260,17 +261,11 @@ def test_to_own_device_moves_every_tensor_and_nothing_else():
     assert moved["more"][1] == 3
 
 
-def test_a_walk_is_used_in_order():
-    walk = ofr.attach(mlp(), at=["1"], example=X).eval().walk(X)
-    with pytest.raises(InputError, match=r"logits\(\) before the first exit.*next\(walk\)"):
-        walk.logits()
-    with pytest.raises(InputError, match=r"keep\(\) before the first exit.*next\(walk\)"):
-        walk.keep(torch.tensor([0]))
-    assert list(walk) == [0, 1]
-    with pytest.raises(InputError, match=r"keep\(\) at the last exit \(1\)"):
-        walk.keep(torch.tensor([0]))
-    with pytest.raises(StopIteration):
-        next(walk)
+def test_inputs_of_another_type():
+    model = ofr.attach(mlp(), at=["1"], example=X).eval()
+    with pytest.raises(InputError, match=r"torch\.float64, cpu\), the model takes torch\.float32: convert it"):
+        walked(model, X.double())
+    assert walked(model.double(), X.double())[0].dtype == torch.float64
 
 
 def test_a_cut_that_does_not_run_for_some_inputs_is_named():

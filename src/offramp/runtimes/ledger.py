@@ -1,0 +1,71 @@
+"""The book of one batch: who is still in, what has been decided, and the rule by which rows leave."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from offramp.decisions import Decisions
+from offramp.segments import Plan
+
+
+class Ledger:
+    """Takes the logits at each stop and says which rows go on.
+
+    The first stop's logits, of all rows, become the output; rows that go on are overwritten later. Counting the rows
+    that stay is the one synchronisation per stop.
+
+    Args:
+        plan: stops and thresholds.
+    """
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+        self.stop = 0
+        self.earlier: list[Tensor] = []
+        self.logits: Tensor | None = None
+        self._rows: Tensor | None = None
+        self._exits = torch.empty(0)
+
+    def settle(self, logits: Tensor, score: Tensor | None) -> Tensor | None:
+        """Enters a stop.
+
+        Args:
+            logits: `[m, classes]` of the rows that are still in, at the next stop of the plan.
+            score: `[m]` of the criterion there, larger = surer; None at the last stop, where everything leaves.
+
+        Returns:
+            Index `[r]` of the rows among the m that go on; None when all of them do.
+        """
+        exit = self.plan.stops[self.stop]
+        self._write(logits, exit)
+        if score is None:
+            return logits.new_empty(0, dtype=torch.long)
+        # Not `score <= threshold`: a score that is NaN goes on.
+        index = (~(score > self.plan.thresholds[self.stop])).nonzero().squeeze(1)
+        self.stop += 1
+        if self.plan.uses_earlier:
+            self.earlier.append(logits)
+        if len(index) == len(logits):
+            return None
+        self._rows = index if self._rows is None else self._rows[index]
+        self.earlier = [e[index] for e in self.earlier]
+        return index
+
+    def _write(self, logits: Tensor, exit: int) -> None:
+        if self.logits is None:
+            self.logits = logits.clone()
+            self._exits = torch.full((len(logits),), exit, device=logits.device)
+        elif self._rows is None:
+            self.logits = logits.to(torch.promote_types(self.logits.dtype, logits.dtype), copy=True)
+            self._exits.fill_(exit)
+        else:
+            # Where exits differ in dtype (a backbone in half precision that ends in `.float()`), the wider one is kept.
+            dtype = torch.promote_types(self.logits.dtype, logits.dtype)
+            self.logits = self.logits.to(dtype).index_copy_(0, self._rows, logits.to(dtype))
+            self._exits[self._rows] = exit
+
+    def decisions(self) -> Decisions:
+        """What has been decided, once no row is left."""
+        assert self.logits is not None
+        return Decisions(self.logits, self._exits, self.plan.exits, self.plan.costs[self._exits.cpu()])
