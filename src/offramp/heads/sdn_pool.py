@@ -51,7 +51,26 @@ class SdnPool(ExitHead):
     def forward(self, features: Tensor) -> Tensor:
         """Logits `[n, classes]`."""
         share = torch.sigmoid(self.mix)
-        largest = functional.adaptive_max_pool2d(features, self.pooled)
+        largest = max_pool_to(features, self.pooled)
         mean = functional.adaptive_avg_pool2d(features, self.pooled)
         logits: Tensor = self.linear((share * largest + (1 - share) * mean).flatten(1))
         return logits
+
+
+def max_pool_to(images: Tensor, size: tuple[int, int]) -> Tensor:
+    """Adaptive maximum pooling `[n, c, h, w] -> [n, c, *size]`, of operations that every exporter and compiler knows.
+
+    ONNX has no adaptive maximum pooling. Where the sizes divide, it is a pooling with fixed kernels, which is also
+    faster; elsewhere the windows overlap by one, and rows and then columns are reduced window by window.
+    """
+    height, width = images.shape[-2:]
+    if height % size[0] == 0 and width % size[1] == 0:
+        return functional.max_pool2d(images, (height // size[0], width // size[1]))
+    rows = [images[..., a:b, :].amax(dim=-2) for a, b in _windows(height, size[0])]
+    by_row = torch.stack(rows, dim=-2)
+    return torch.stack([by_row[..., a:b].amax(dim=-1) for a, b in _windows(width, size[1])], dim=-1)
+
+
+def _windows(length: int, count: int) -> list[tuple[int, int]]:
+    """Where the windows of an adaptive pooling begin and end."""
+    return [(i * length // count, -(-(i + 1) * length // count)) for i in range(count)]

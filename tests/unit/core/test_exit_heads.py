@@ -9,6 +9,7 @@ from torch import Tensor, nn
 import offramp as ofr
 from offramp.errors import AttachError
 from offramp.heads import PooledLinear, SdnPool
+from offramp.heads.sdn_pool import max_pool_to
 
 X = torch.randn(3, 4, generator=torch.Generator().manual_seed(0))
 
@@ -167,3 +168,10 @@ def test_a_module_of_ones_own_keeps_its_weights():
     own = nn.Linear(8, 3)
     before = own.weight.clone()
     assert torch.equal(attach([own, "pooled_linear"]).heads[0].weight, before)
+
+
+@pytest.mark.parametrize("size", [(8, 8), (14, 14), (7, 5), (4, 3), (9, 12)])
+def test_maximum_pooling_is_torchs_adaptive_one(size):
+    images = torch.randn(3, 2, *size, generator=torch.Generator().manual_seed(0))
+    pooled = (min(4, size[0]), min(4, size[1]))
+    assert torch.equal(max_pool_to(images, pooled), torch.nn.functional.adaptive_max_pool2d(images, pooled))
