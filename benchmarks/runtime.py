@@ -1,14 +1,16 @@
 """Are exits faster for real? The runtime against the plain network, and against what the arithmetic promises.
 
-    python benchmarks/runtime.py [--rounds 30] [--threads 1 2] [--run runs/demo]
+    python benchmarks/runtime.py [--rounds 30] [--threads 1 2] [--backends eager onnxruntime] [--run runs/demo]
 
 For each network, batch size and exit rate q (share of the arriving rows that leaves at each early exit), measured in
 alternation in one run:
 
 - plain: the backbone alone;
 - runtime: exits taken;
-- bound: the sum over stages of the stage's time at the full batch x the share of rows that reach it, heads included;
-- tax: the runtime when nothing leaves, against plain.
+- bound: the sum over segments of their time at the full batch x the share of rows that reach them; a segment runs from
+  one exit to the next, with the head and the gate there.
+
+The rate 0 is the tax of exits that nobody takes. Plain, segments and runtime all go through the same backend.
 
 Weights are random; the thresholds are set so that the shares come out as asked. With --run, the trained network of a
 run folder is measured too, under its own policy on its own test images. Medians.
@@ -17,6 +19,7 @@ run folder is measured too, under its own policy on its own test images. Medians
 from __future__ import annotations
 
 import argparse
+import itertools
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -24,84 +27,136 @@ from typing import Any
 import torch
 from rich.console import Console
 from rich.table import Table
-from torch import Tensor
+from torch import Tensor, nn
 
 import offramp as ofr
 from offramp import zoo
 from offramp.cli.materials import Materials, load_model
 from offramp.cli.run_folder import RunFolder
 from offramp.latency import measure
+from offramp.runtimes import StagedRuntime
+from offramp.segments import Plan
 from provenance import write
 
 RATES = (0.0, 0.25, 0.5, 0.75)
-NETWORKS = {"resnet_small": (1, 28), "resnet56_cifar": (3, 32)}
+
+Prepared = tuple[nn.Module, Any, Sequence[str | float], str]
 
 
-def policy_with_rates(model: ofr.ExitModel, x: Tensor, rate: float) -> ofr.Policy:
+def residual(name: str, channels: int, side: int) -> Callable[[int], Prepared]:
+    """A CIFAR-style ResNet, channels last."""
+
+    def build(batch: int) -> Prepared:
+        backbone = zoo.build(name, in_channels=channels).to(memory_format=torch.channels_last)
+        x = torch.randn(batch, channels, side, side).contiguous(memory_format=torch.channels_last)
+        return backbone, x, zoo.default_cuts(name), "sdn_pool"
+
+    return build
+
+
+def bert(batch: int) -> Prepared:
+    """A BERT of 6 layers, 64 tokens, exits behind its second and fourth layer."""
+    from transformers import BertConfig, BertForSequenceClassification
+
+    config = BertConfig(num_hidden_layers=6, hidden_size=384, num_attention_heads=6, intermediate_size=1536)
+    x = {"input_ids": torch.randint(0, 30000, (batch, 64)), "attention_mask": torch.ones(batch, 64).long()}
+    cuts = ["bert.encoder.layer.1", "bert.encoder.layer.3"]
+    return BertForSequenceClassification(config), x, cuts, "pooled_linear"
+
+
+NETWORKS: dict[str, Callable[[int], Prepared]] = {
+    "resnet_small": residual("resnet_small", 1, 28),
+    "resnet56_cifar": residual("resnet56_cifar", 3, 32),
+    "bert": bert,
+}
+
+
+def policy_with_rates(model: ofr.ExitModel, x: Any, rate: float) -> ofr.Policy:
     """Thresholds at which this share of the rows that arrive at each early exit leaves there."""
     criterion = ofr.criteria.MaxProbability()
     with torch.no_grad():
         logits = model(x)
-    staying = torch.ones(len(x), dtype=torch.bool)
+    staying = torch.ones(len(logits[0]), dtype=torch.bool)
     thresholds = []
     for k in range(model.exits - 1):
         scores = criterion.score(logits[k])
         leaving = round(rate * int(staying.sum()))
         ordered = scores[staying].sort(descending=True).values
-        bounds = torch.cat([torch.ones(1), ordered[1:], torch.zeros(1)])
-        threshold = float(bounds[leaving])
+        bounds = torch.cat([torch.ones(1), ordered, torch.zeros(1)])
+        # Midway, so that rounding and the choice of `>` or `>=` change nothing.
+        threshold = float(bounds[leaving] + bounds[leaving + 1]) / 2
         staying &= ~(scores > threshold)
         thresholds.append(threshold)
     return ofr.Policy(criterion, thresholds)
 
 
-def stage_calls(model: ofr.ExitModel, x: Tensor) -> dict[str, Callable[[], object]]:
-    """One call per exit: its stage and its head, on the full batch."""
+def with_policy(runtime: StagedRuntime, model: ofr.ExitModel, policy: ofr.Policy) -> StagedRuntime:
+    """The same programs under another policy with the same open exits: thresholds play no part in a program."""
+    return StagedRuntime(Plan.of(model, policy), runtime.programs, runtime.names, runtime.entrance, runtime.backend)
+
+
+def segment_calls(runtime: StagedRuntime, x: Any) -> dict[str, Callable[[], object]]:
+    """One call per exit: what runs from the exit before to this one, its head and gate included, on the full batch."""
     calls: dict[str, Callable[[], object]] = {}
-    walk = model.walk(x)
-    for k, stage in enumerate(model.stages()):
-        values = list(walk.values)
-        head = model.heads[k] if k < model.exits - 1 else None
-
-        def call(stage: Any = stage, values: Sequence[Any] = values, head: Any = head) -> object:
-            feature, _ = stage(*values)
-            return feature if head is None else head(feature)
-
-        calls[f"stage {k}"] = call
-        next(walk)
+    tensors: Sequence[Tensor] = runtime.entrance.tensors(x)
+    for k in range(len(runtime.programs)):
+        calls[f"stage {k}"] = lambda k=k, tensors=tensors: runtime.run(k, tensors)
+        tensors = runtime.run(k, tensors)[2]
     return calls
 
 
-def case(network: str, batch: int, rounds: int) -> list[dict[str, Any]]:
-    """All exit rates for one network and batch size."""
-    channels, side = NETWORKS[network]
+def prepared(network: str, batch: int) -> tuple[ofr.ExitModel, Any]:
+    """A network with random weights and a batch for it."""
     torch.manual_seed(0)
-    backbone = zoo.build(network, in_channels=channels).to(memory_format=torch.channels_last)
-    x = torch.randn(batch, channels, side, side).contiguous(memory_format=torch.channels_last)
-    model = ofr.attach(backbone, at=zoo.default_cuts(network), example=x[:1], head="sdn_pool").eval()
+    backbone, x, cuts, head = NETWORKS[network](batch)
+    model = ofr.attach(backbone, at=cuts, example=x, head=head).eval()
+    with torch.no_grad():
+        # Untrained heads may be so sure that all probabilities are 1, and no threshold tells the rows apart.
+        for exit_head, logits in zip(model.heads, model(x), strict=False):
+            for parameter in exit_head.linear.parameters():
+                parameter /= logits.std()
+    return model, x
+
+
+def case(network: str, batch: int, backend: str, rounds: int) -> list[dict[str, Any]]:
+    """All exit rates for one network, batch size and backend. Plain is the whole network through the same backend."""
+    model, x = prepared(network, batch)
     policies = {rate: policy_with_rates(model, x, rate) for rate in RATES}
-    runtimes = {rate: ofr.deploy(model, policy) for rate, policy in policies.items()}
-    calls: dict[str, Callable[[], object]] = {"plain": lambda: backbone(x), **stage_calls(model, x)}
+    # A closed exit ends no segment: the programs are made for a policy under which all exits are open.
+    base = deployed(model, policies[0.5], backend)
+    runtimes = {rate: with_policy(base, model, policy) for rate, policy in policies.items()}
+    plain = deployed(model, ofr.always(model.exits - 1), backend)
+    calls: dict[str, Callable[[], object]] = {"plain": lambda: plain(x), **segment_calls(base, x)}
     calls |= {f"q={rate}": lambda runtime=runtime: runtime(x) for rate, runtime in runtimes.items()}
     with torch.no_grad():
         times = measure(calls, rounds=rounds, warm_up=5)
-    return [row(network, batch, rate, runtimes[rate](x).shares, times) for rate in RATES]
+    return [row(network, batch, backend, rate, runtimes[rate](x).shares, times) for rate in RATES]
 
 
-def trained(folder: Path, batch: int, rounds: int) -> list[dict[str, Any]]:
+def deployed(model: ofr.ExitModel, policy: ofr.Policy, backend: str) -> StagedRuntime:
+    """The runtime, segment by segment."""
+    return ofr.deploy(model, policy, backend=backend).staged()
+
+
+def trained(folder: Path, batch: int, backend: str, rounds: int) -> list[dict[str, Any]]:
     """The network of a run folder, under its policy, on the first test images."""
     run = RunFolder(folder)
     materials = Materials.of(run.request)
-    model = load_model(run, materials, torch.device("cpu"))
-    x = next(iter(materials.loader("test")))[0][:batch].contiguous(memory_format=torch.channels_last)
-    runtime = ofr.deploy(model, ofr.Policy.load(run.policy))
-    calls = {"plain": lambda: model.backbone(x), **stage_calls(model, x), "q=policy": lambda: runtime(x)}
+    model = load_model(run, materials, torch.device("cpu")).eval()
+    x = next(iter(materials.loader("test")))[0][:batch]
+    if backend == "eager":
+        x = x.contiguous(memory_format=torch.channels_last)
+    runtime = deployed(model, ofr.Policy.load(run.policy), backend)
+    plain = deployed(model, ofr.always(model.exits - 1), backend)
+    calls = {"plain": lambda: plain(x), **segment_calls(runtime, x), "q=policy": lambda: runtime(x)}
     with torch.no_grad():
         times = measure(calls, rounds=rounds, warm_up=5)
-    return [row(f"{run.request.arch}, trained", batch, "policy", runtime(x).shares, times)]
+    return [row(f"{run.request.arch}, trained", batch, backend, "policy", runtime(x).shares, times)]
 
 
-def row(network: str, batch: int, rate: float | str, shares: Tensor, times: dict[str, Any]) -> dict[str, Any]:
+def row(
+    network: str, batch: int, backend: str, rate: float | str, shares: Tensor, times: dict[str, Any]
+) -> dict[str, Any]:
     """Ratios of one case."""
     reaching = 1 - torch.cat([torch.zeros(1).double(), shares.cumsum(0)[:-1]])
     bound = sum(float(r) * times[f"stage {k}"].median for k, r in enumerate(reaching))
@@ -109,6 +164,7 @@ def row(network: str, batch: int, rate: float | str, shares: Tensor, times: dict
     return {
         "network": network,
         "batch": batch,
+        "backend": backend,
         "threads": torch.get_num_threads(),
         "exit_rate": rate,
         "shares": [round(float(s), 3) for s in shares],
@@ -117,52 +173,23 @@ def row(network: str, batch: int, rate: float | str, shares: Tensor, times: dict
         "spread_ms": [round(1e3 * runtime.low, 3), round(1e3 * runtime.high, 3)],
         "bound_ms": round(1e3 * bound, 3),
         "runtime_over_bound": round(runtime.median / bound, 3),
+        "percent_of_bound": round(100 * bound / runtime.median, 1),
         "speed_up": round(plain / runtime.median, 3),
     }
 
 
-def main() -> None:
-    """Measures every case, prints the table and writes the results."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=30)
-    parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
-    parser.add_argument("--batches", type=int, nargs="+", default=[1, 16, 256])
-    parser.add_argument("--run", type=Path)
-    options = parser.parse_args()
-    rows = []
-    for threads in options.threads:
-        torch.set_num_threads(threads)
-        if options.run:
-            rows += trained(options.run, 256, options.rounds)
-        for network in NETWORKS:
-            for batch in options.batches:
-                if batch > 1:
-                    rows += case(network, batch, options.rounds)
-                else:
-                    rows += single(network, options.rounds * 3)
-    table = Table("network", "batch", "threads", "exit rate", "speed-up", "runtime / bound")
-    for r in rows:
-        table.add_row(
-            *(str(r[k]) for k in ("network", "batch", "threads", "exit_rate", "speed_up", "runtime_over_bound"))
-        )
-    Console().print(table)
-    print(write("runtime", {"rounds": options.rounds, "rows": rows}))
-
-
-def single(network: str, rounds: int) -> list[dict[str, Any]]:
-    """Batch 1: leaving at each exit in turn, against the time of the stages up to there."""
-    channels, side = NETWORKS[network]
-    torch.manual_seed(0)
-    backbone = zoo.build(network, in_channels=channels).to(memory_format=torch.channels_last)
-    x = torch.randn(1, channels, side, side).contiguous(memory_format=torch.channels_last)
-    model = ofr.attach(backbone, at=zoo.default_cuts(network), example=x, head="sdn_pool").eval()
+def single(network: str, backend: str, rounds: int) -> list[dict[str, Any]]:
+    """Batch 1: leaving at each exit in turn, against the time of the segments up to there."""
+    model, x = prepared(network, 1)
     criterion = ofr.criteria.MaxProbability()
     closed = [1.0] * (model.exits - 1)  # evaluated at every exit, taken at none
+    base = deployed(model, ofr.Policy(criterion, closed), backend)
     runtimes = {
-        k: ofr.deploy(model, ofr.Policy(criterion, [*closed[:k], 0.0, *closed[k + 1 :]] if k < len(closed) else closed))
+        k: with_policy(base, model, ofr.Policy(criterion, [0.0 if i == k else 1.0 for i in range(model.exits - 1)]))
         for k in range(model.exits)
     }
-    calls: dict[str, Callable[[], object]] = {"plain": lambda: backbone(x), **stage_calls(model, x)}
+    plain = deployed(model, ofr.always(model.exits - 1), backend)
+    calls: dict[str, Callable[[], object]] = {"plain": lambda: plain(x), **segment_calls(base, x)}
     calls |= {f"q={k}": lambda runtime=runtime: runtime(x) for k, runtime in runtimes.items()}
     with torch.no_grad():
         times = measure(calls, rounds=rounds, warm_up=10)
@@ -170,8 +197,36 @@ def single(network: str, rounds: int) -> list[dict[str, Any]]:
     for k in range(model.exits):
         shares = torch.zeros(model.exits).double()
         shares[k] = 1.0
-        rows.append({**row(network, 1, k, shares, times), "exit_rate": f"exit {k}"})
+        rows.append({**row(network, 1, backend, k, shares, times), "exit_rate": f"exit {k}"})
     return rows
+
+
+def main() -> None:
+    """Measures every case, prints the table and writes the results."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=30)
+    parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
+    parser.add_argument("--batches", type=int, nargs="+", default=[1, 16, 64, 256])
+    parser.add_argument("--backends", nargs="+", default=["eager", "onnxruntime"])
+    parser.add_argument("--networks", nargs="+", default=list(NETWORKS), choices=list(NETWORKS))
+    parser.add_argument("--run", type=Path)
+    options = parser.parse_args()
+    rows = []
+    for threads, backend in itertools.product(options.threads, options.backends):
+        torch.set_num_threads(threads)
+        if options.run:
+            rows += trained(options.run, 256, backend, options.rounds)
+        for network, batch in itertools.product(options.networks, options.batches):
+            if batch > 1:
+                rows += case(network, batch, backend, options.rounds)
+            else:
+                rows += single(network, backend, options.rounds * 3)
+    names = ("network", "backend", "batch", "threads", "exit_rate", "speed_up", "percent_of_bound")
+    table = Table(*(name.replace("_", " ") for name in names))
+    for r in rows:
+        table.add_row(*(str(r[name]) for name in names))
+    Console().print(table)
+    print(write("runtime", {"rounds": options.rounds, "rows": rows}))
 
 
 if __name__ == "__main__":

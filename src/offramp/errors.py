@@ -56,6 +56,10 @@ class StageError(OfframpError, RuntimeError):
         )
 
 
+class StreamError(OfframpError, RuntimeError):
+    """A stream was asked for with impossible parameters, or is used after it was closed."""
+
+
 class TrainingError(OfframpError, ValueError):
     """Training was asked for with impossible parameters, or its state on disk does not belong to it."""
 
@@ -64,8 +68,16 @@ class DataError(OfframpError):
     """A data file is missing, truncated, or not what its checksum promises."""
 
 
+class ExportError(OfframpError, RuntimeError):
+    """A model cannot be written in a form: an operation does not convert, or what was written decides otherwise."""
+
+
 class FileFormatError(OfframpError):
     """A saved file is of another kind, a newer format version, or damaged."""
+
+
+class VerdictError(OfframpError, ValueError):
+    """A verdict was asked for with impossible parameters, or what was executed is not what was predicted."""
 
 
 class MissingExtraError(OfframpError, ImportError):

@@ -7,6 +7,7 @@ import copy
 from offramp.exit_model import ExitModel
 from offramp.policy import Policy
 from offramp.runtimes.backends import backend as find_backend
+from offramp.runtimes.backends.check import check_programs
 from offramp.runtimes.eager import EagerRuntime
 from offramp.runtimes.runtime import Runtime
 from offramp.runtimes.staged import Program, StagedRuntime
@@ -23,16 +24,20 @@ def deploy(model: ExitModel, policy: Policy, backend: str = "eager") -> Runtime:
     Args:
         model: from `attach`.
         policy: from `calibrate(...).unwrap()`, made by hand, or `always(exit=...)`.
-        backend: "eager" runs the model itself; the others (see `offramp.runtimes.backends`) compile a copy of it.
+        backend: "eager" runs the model itself, as it is at each call. "compile", "aoti", "onnxruntime" and "openvino"
+            run a copy that is compiled now, checked against the model, and does not follow it when it changes.
 
     Raises:
         PolicyError: the policy is for another number of exits, or there is no such backend.
         CutError: the model has no stages, which every backend but "eager" needs.
-        MissingExtraError: the backend's packages are not installed.
+        MissingExtraError: the backend's packages, or a compiler, are not installed.
+        ExportError: a part of the network has no form that the backend takes, or computes something else in it.
     """
     if backend == "eager":
         return EagerRuntime(model.eval(), policy)
     lower = find_backend(backend)
     plan = Plan.of(model.eval(), policy)
-    segments = copy.deepcopy(segments_of(model, plan))
-    return StagedRuntime(plan, lower(segments), [s.name for s in segments], Entrance.of(model), backend)
+    segments = segments_of(model, plan)
+    programs = lower(copy.deepcopy(segments))
+    check_programs(segments, programs, backend)
+    return StagedRuntime(plan, programs, [s.name for s in segments], Entrance.of(model), backend)

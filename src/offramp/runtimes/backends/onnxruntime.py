@@ -1,0 +1,60 @@
+"""ONNX Runtime: a session per segment. On a CPU it loses least on few rows."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from offramp.errors import InputError
+from offramp.lowering import require_onnx, to_onnx
+from offramp.segments import Segment
+
+if TYPE_CHECKING:
+    import onnxruntime
+
+
+def lower(segments: Sequence[Segment]) -> list[Callable[..., list[Tensor]]]:
+    """A session for each segment, with as many threads as torch has now.
+
+    Raises:
+        MissingExtraError: onnxruntime, onnx or onnxscript is not installed.
+        ExportError: an operation has no ONNX form.
+        InputError: the model is not on the CPU.
+    """
+    require_onnx("onnxruntime")
+    for segment in segments:
+        device = segment.example[0].device
+        if device.type != "cpu":
+            raise InputError(
+                f"backend='onnxruntime' runs on the CPU, the model is on {device}: move it, or use 'compile'."
+            )
+    return [session_program(session(to_onnx(segment).SerializeToString())) for segment in segments]
+
+
+def session(model: bytes | str) -> onnxruntime.InferenceSession:
+    """A session for a serialised model, or for the path of one.
+
+    Each session has threads of its own; were they to spin while another session works, both would be slower.
+    """
+    ort: Any = importlib.import_module("onnxruntime")
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = torch.get_num_threads()
+    options.inter_op_num_threads = 1
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.log_severity_level = 3
+    return ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+
+
+def session_program(session: onnxruntime.InferenceSession) -> Callable[..., list[Tensor]]:
+    """Runs a session on tensors; neither inputs nor outputs are copied where their memory is contiguous."""
+    names = [x.name for x in session.get_inputs()]
+
+    def run(*tensors: Tensor) -> list[Tensor]:
+        found = session.run(None, {name: t.contiguous().numpy() for name, t in zip(names, tensors, strict=False)})
+        return [torch.from_numpy(x) for x in found]
+
+    return run
