@@ -4,9 +4,9 @@
     python benchmarks/beside_earlyon.py [--rounds 20] [--threads 1]
 
 There a batch leaves only together, at the first exit where its hardest row is sure; a batch of one leaves as here.
-The thresholds are such that the given share of the arriving rows leaves at each of two exits. At batch 1 the rows are passed
-one by one, and both must take the same exits. Both run in plain PyTorch ("eager"), and offramp with its other backends
-too. Figures above 1 say by how much offramp is faster.
+The thresholds are such that the given share of the arriving rows leaves at each of two exits. At batch 1 the rows are
+passed one by one, and both must take the same exits. Both run in plain PyTorch ("eager"), and offramp with its other
+backends too. Figures above 1 say by how much offramp is faster.
 """
 
 from __future__ import annotations

@@ -209,6 +209,12 @@ def tiny_pair() -> Tiny:
 
 
 @pytest.fixture(scope="session")
+def tiny_tokens() -> Tiny:
+    """The network with token inputs and a mask, in a dict."""
+    return TINY[6]
+
+
+@pytest.fixture(scope="session")
 def attached(tiny: Tiny) -> ofr.ExitModel:
     """The tiny network with exits, in evaluation mode. Shared by all tests: do not change it."""
     return tiny.attach()

@@ -28,6 +28,8 @@ _HOME = {
     "Infeasible": "offramp.calibrators",
     "frontier": "offramp.calibrators",
     "deploy": "offramp.runtimes",
+    "verdict": "offramp.verdicts",
+    "Verdict": "offramp.verdicts",
 }
 _MODULES = ("criteria", "errors", "goals", "heads", "metrics", "regimes")
 
@@ -41,6 +43,7 @@ if TYPE_CHECKING:
     from offramp.recording import Recording, record, simulate
     from offramp.runtimes import deploy
     from offramp.training import History, fit
+    from offramp.verdicts import Verdict, verdict
 
 __all__ = [
     "Calibrated",
@@ -50,6 +53,7 @@ __all__ = [
     "Infeasible",
     "Policy",
     "Recording",
+    "Verdict",
     "always",
     "attach",
     "calibrate",
@@ -65,6 +69,7 @@ __all__ = [
     "record",
     "regimes",
     "simulate",
+    "verdict",
 ]
 
 

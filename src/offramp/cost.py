@@ -65,12 +65,12 @@ def count_macs(call: Callable[[], object]) -> float:
 @contextmanager
 def counting_macs() -> Iterator[Callable[[], float]]:
     """Counts the MACs that the block executes; calling the yielded function reads the total so far."""
-    with _transformers_in_parts(), FlopCounterMode(display=False, custom_mapping=_FUSED) as counter:
+    with transformers_in_parts(), FlopCounterMode(display=False, custom_mapping=_FUSED) as counter:
         yield lambda: counter.get_total_flops() / 2
 
 
 @contextmanager
-def _transformers_in_parts() -> Iterator[None]:
+def transformers_in_parts() -> Iterator[None]:
     """Keeps torch from running a transformer layer as one operation, which its counter has no formula for.
 
     The switch is the whole process's, so that two threads that count must take turns to put it back rightly.

@@ -12,10 +12,12 @@ import torch
 from torch import Tensor, nn
 
 from offramp import backbones
-from offramp.backbones import Chain, Signature, Stage
+from offramp.backbones import Division, Signature, Stage, final_logits
 from offramp.cost import Cost, counting_macs
 from offramp.errors import AttachError, InputError
 from offramp.heads import Head, build_heads
+
+__all__ = ["Arrival", "ExitModel", "attach", "final_logits"]
 
 
 class ExitModel(nn.Module):
@@ -40,6 +42,7 @@ class ExitModel(nn.Module):
         heads: Sequence[nn.Module],
         signature: Signature,
         num_classes: int,
+        chain: Division | None = None,
     ) -> None:
         super().__init__()
         self.backbone = backbone
@@ -47,7 +50,7 @@ class ExitModel(nn.Module):
         self.cuts = tuple(cuts)
         self.signature = signature
         self.num_classes = num_classes
-        self._chain: Chain | None = None
+        self._chain = chain
         self.cost = self._count_cost()
 
     @property
@@ -111,14 +114,18 @@ class ExitModel(nn.Module):
         # A head that passes its input on shares its memory, which what runs behind the cut may overwrite.
         return logits.clone() if logits is source or logits._is_view() else logits
 
-    def chain(self) -> Chain:
-        """The model divided into stages; made on first use, and again when modules were replaced since."""
-        if self._chain is None or not self._chain.fresh():
-            self._chain = backbones.cut(self.backbone, self.cuts, self.signature, self.device)
-        return self._chain
+    def chain(self) -> Division:
+        """The divided model; made again after copying, and when modules, device or type have changed since.
+
+        Its `engine` says how the model was cut, its `refusals` why other engines did not do.
+        """
+        chain = self._chain
+        if chain is None or chain.signature is not self.signature or not chain.fresh():
+            self._chain = chain = backbones.cut(self.backbone, self.cuts, self.signature, self.device)
+        return chain
 
     def stages(self) -> tuple[Stage, ...]:
-        """The parts of the network between the cuts, sharing its parameters."""
+        """The parts of the network between the cuts, sharing its parameters; none where hooks cut it."""
         return self.chain().stages
 
     def traverse(self, inputs: Any, visit: Callable[[Arrival], Tensor | None]) -> None:
@@ -152,7 +159,7 @@ class ExitModel(nn.Module):
                 f"The inputs are on {sorted(others)}, the model is on {device}: move one of them, e.g. with "
                 "model.to_own_device(inputs)."
             )
-        chain.run(leaves, lambda exit, features: visit(Arrival(self, exit, features)))
+        chain.run(leaves, lambda k, features: visit(Arrival(self, k, features)))
 
     @contextmanager
     def evaluating(self) -> Iterator[None]:
@@ -236,7 +243,7 @@ class Arrival:
 
 def attach(
     backbone: nn.Module,
-    at: Sequence[str | float],
+    at: Sequence[str | float] | str,
     example: Any,
     num_classes: int | None = None,
     head: Head | Sequence[Head] = "pooled_linear",
@@ -247,7 +254,8 @@ def attach(
     Args:
         backbone: any module whose output is logits `[n, classes]`, or holds them as `.logits` or first.
         at: where the exits go, in the order of running: names of submodules (as in `named_modules()`; the exit is
-            behind the module), or shares of the MACs between 0 and 1.
+            behind the module), or shares of the MACs between 0 and 1. Or "auto", and "auto:3" for that many: near even
+            shares of the MACs, where little has to be carried. See also `advise`, which looks at data.
         example: inputs: a tensor, a tuple of positional inputs or a dict of named ones, with a batch dimension first.
             Shapes are read off it, and a few rows are run through the model in evaluation mode.
         num_classes: number of logits; read off the backbone's output when not given.
@@ -269,39 +277,26 @@ def attach(
     """
     if isinstance(backbone, ExitModel):
         raise AttachError("The model already has exits: attach to its .backbone, with all cuts at once.")
-    if isinstance(at, str | float) or not len(at):
+    if not isinstance(at, str) and (isinstance(at, float) or not len(at)):
         raise AttachError(f"attach(at={at!r}): give a list of at least one submodule name or share of the MACs.")
     signature = Signature.of(example)
     names = backbones.names_at(backbone, at, example)
     device = backbones.device_of(backbone)
     chain = backbones.cut(backbone, names, signature, device)
-    backbones.check(chain, backbone, device, final_logits)
     features, logits = _features(chain, backbone, device)
     classes = _class_count(logits, num_classes)
     heads = build_heads(backbone, names, features, classes, head, seed)
-    model = ExitModel(backbone, names, heads, signature, classes)
+    model = ExitModel(backbone, names, heads, signature, classes, chain)
     model.heads.train(backbone.training)
     model.training = backbone.training
     return model
 
 
-def final_logits(output: Any) -> Tensor:
-    """The logits in a backbone's output: the tensor itself, its `.logits`, its item "logits", or its first tensor."""
-    named = output.get("logits") if isinstance(output, dict) else getattr(output, "logits", None)
-    found = named if isinstance(named, Tensor) else backbones.first_tensor(output)
-    if found is None:
-        raise InputError(f"The backbone's output ({type(output).__name__}) holds no tensor: there are no logits.")
-    return found
-
-
-def _features(chain: Chain, backbone: nn.Module, device: torch.device) -> tuple[list[Tensor], Tensor]:
+def _features(chain: Division, backbone: nn.Module, device: torch.device) -> tuple[list[Tensor], Tensor]:
     """The tensors at each cut and the final logits, for two rows."""
     found: list[Any] = []
     with backbones.evaluating(backbone), torch.no_grad():
-        values: Sequence[Any] = chain.start(chain.signature.batch(2, device))
-        for stage in chain.stages:
-            feature, values = stage(*values)
-            found.append(feature)
+        chain.run(chain.signature.batch(2, device), lambda k, feature: found.append(feature))
     features = [backbones.first_tensor(f) for f in found[:-1]]
     return [f for f in features if f is not None], final_logits(found[-1])
 

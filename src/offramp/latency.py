@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import random
 import statistics
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from typing import Any
 
 import torch
+from torch import Tensor
+
+Call = Callable[[], object]
+Network = Callable[[Any], Tensor]
+"""Inputs on the device to logits `[n, classes]` there."""
+Clock = Callable[[], float]
+"""Tells seconds since some moment."""
 
 
 @dataclass(frozen=True)
@@ -27,22 +36,48 @@ class Timing:
     rounds: int
 
     @classmethod
-    def of(cls, seconds: list[float]) -> Timing:
+    def of(cls, seconds: Sequence[float]) -> Timing:
         """Summary of measured times."""
-        ordered = sorted(seconds)
-        last = len(ordered) - 1
-        return cls(statistics.median(ordered), ordered[round(0.1 * last)], ordered[round(0.9 * last)], len(ordered))
+        low, high = quantiles(seconds, 0.1, 0.9)
+        return cls(statistics.median(seconds), low, high, len(seconds))
 
     def to_dict(self) -> dict[str, float]:
         """Plain data."""
         return asdict(self)
 
 
+@dataclass(frozen=True)
+class Laps:
+    """Wall times of something that was called for several requests, several times over.
+
+    Attributes:
+        seconds: `[rounds][requests]`.
+    """
+
+    seconds: tuple[tuple[float, ...], ...]
+
+    @property
+    def requests(self) -> int:
+        """Number of requests in each round."""
+        return len(self.seconds[0])
+
+    @property
+    def totals(self) -> list[float]:
+        """Seconds of each round, all requests together."""
+        return [sum(lap) for lap in self.seconds]
+
+    @property
+    def median(self) -> float:
+        """Seconds of the median round."""
+        return statistics.median(self.totals)
+
+    def per_request(self, *shares: float) -> list[float]:
+        """Quantiles of the seconds of one request, over all requests and rounds."""
+        return quantiles([second for lap in self.seconds for second in lap], *shares)
+
+
 def measure(
-    calls: Mapping[str, Callable[[], object]],
-    rounds: int = 20,
-    warm_up: int = 2,
-    device: torch.device | None = None,
+    calls: Mapping[str, Call], rounds: int = 20, warm_up: int = 2, device: torch.device | None = None
 ) -> dict[str, Timing]:
     """Times several calls in alternation: one of each per round, after `warm_up` rounds that do not count.
 
@@ -52,21 +87,67 @@ def measure(
         warm_up: rounds before.
         device: synchronised around each call where it is a GPU.
     """
-    seconds: dict[str, list[float]] = {name: [] for name in calls}
+    found = measure_requests({name: [call] for name, call in calls.items()}, rounds, warm_up, device)
+    return {name: Timing.of(laps.totals) for name, laps in found.items()}
+
+
+def measure_requests(
+    calls: Mapping[str, Sequence[Call]],
+    rounds: int = 20,
+    warm_up: int = 2,
+    device: torch.device | None = None,
+    order: random.Random | None = None,
+    clock: Clock = time.perf_counter,
+) -> dict[str, Laps]:
+    """Times several programs in alternation, each on requests of its own: one block of requests per round and program.
+
+    Args:
+        calls: by the program's name, one call per request.
+        rounds: measured rounds.
+        warm_up: rounds before, which do not count.
+        device: synchronised around each call where it is a GPU.
+        order: draws the order of the programs anew in every round, so that none always runs behind the same other; by
+            default the order is that of `calls`.
+        clock: tells the time.
+    """
+    names = list(calls)
+    laps: dict[str, list[tuple[float, ...]]] = {name: [] for name in names}
     for turn in range(warm_up + rounds):
-        for name, call in calls.items():
-            elapsed = _timed(call, device)
+        if order is not None:
+            order.shuffle(names)
+        for name in names:
+            lap = tuple(_timed(call, device, clock) for call in calls[name])
             if turn >= warm_up:
-                seconds[name].append(elapsed)
-    return {name: Timing.of(times) for name, times in seconds.items()}
+                laps[name].append(lap)
+    return {name: Laps(tuple(laps[name])) for name in calls}
 
 
-def _timed(call: Callable[[], object], device: torch.device | None) -> float:
+def requests(network: Network, batches: Iterable[Any]) -> list[Call]:
+    """One call per batch, from inputs on the device to predictions on the CPU."""
+    return [_request(network, inputs) for inputs in batches]
+
+
+def quantiles(values: Sequence[float], *shares: float) -> list[float]:
+    """The measured values nearest to these quantiles; none is made up in between.
+
+    Example:
+        >>> quantiles([4.0, 1.0, 2.0, 3.0, 5.0], 0.5, 0.9)
+        [3.0, 5.0]
+    """
+    ordered = sorted(values)
+    return [ordered[round(share * (len(ordered) - 1))] for share in shares]
+
+
+def _request(network: Network, inputs: Any) -> Call:
+    return lambda: network(inputs).argmax(dim=-1).cpu()
+
+
+def _timed(call: Call, device: torch.device | None, clock: Clock) -> float:
     _synchronise(device)
-    start = time.perf_counter()
+    start = clock()
     call()
     _synchronise(device)
-    return time.perf_counter() - start
+    return clock() - start
 
 
 def _synchronise(device: torch.device | None) -> None:

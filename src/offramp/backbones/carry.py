@@ -17,6 +17,9 @@ from torch.utils import _pytree as pytree
 
 from offramp.errors import CutError
 
+SIZES = (4, 7)
+"""Batch sizes at which the values that cross a cut are classified."""
+
 
 @dataclass(frozen=True)
 class Constant:

@@ -1,90 +1,56 @@
-"""The build-time self-check: the stages, with rows leaving between them, give what the plain model gives.
-
-Rows are also run without the others: a model that mixes them ahead of its first cut would pass the stages' check, and
-still decide by who else is in the batch.
-"""
+"""The build-time self-check: a divided model, with rows leaving at its cuts, gives what the plain model gives."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from offramp.backbones.spine import evaluating
-from offramp.backbones.stages import Chain
+from offramp.backbones.outputs import final_logits
+from offramp.backbones.rehearsal import close
+from offramp.backbones.stages import Division
+from offramp.backbones.traced import first_line
 from offramp.errors import CutError
 
-BATCHES = (7, 4, 1)
 
-
-def check(chain: Chain, backbone: nn.Module, device: torch.device, read: Callable[[Any], Tensor]) -> None:
-    """Compares stages and model at three batch sizes, and again with every second row leaving at every cut.
+def check(division: Division, cuts: int, device: torch.device, expected: dict[int, Tensor]) -> None:
+    """Runs a divided model on several batches, and again with every second row leaving at every cut.
 
     Args:
-        chain: the stages.
-        backbone: the model they were cut from.
+        division: the model in evaluation mode, divided.
+        cuts: how many cuts it has.
         device: where it is.
-        read: takes the logits out of the model's output.
+        expected: the plain model's logits for `division.signature.batch(rows, device)`, by number of rows.
 
     Raises:
-        CutError: they differ: the model mixes rows of the batch, keeps state, or draws random numbers.
+        CutError: the logits differ, or it cannot be run.
     """
-    with evaluating(backbone), torch.no_grad():
-        for rows in BATCHES:
-            everyone, kept = torch.arange(rows), _survivors(rows, len(chain.carries))
-            expected = read(_plain(chain, backbone, device, rows, everyone))
-            if not close(read(_staged(chain, device, rows, leave=False)), expected):
-                raise CutError(
-                    f"{type(backbone).__name__} gives other outputs when run in stages, at {rows} rows. It keeps "
-                    "state from call to call, or draws random numbers in evaluation mode; neither can be cut."
-                )
-            if not close(read(_plain(chain, backbone, device, rows, kept)), expected[kept]):
-                raise CutError(
-                    f"{type(backbone).__name__} gives a row other outputs when other rows leave: it mixes the rows "
-                    "of a batch (or the first dimension of its inputs is not the batch). It cannot take exits."
-                )
-            if not close(read(_staged(chain, device, rows, leave=True)), expected[kept]):
-                raise CutError(
-                    f"{type(backbone).__name__} gives other outputs when rows leave between its stages: values that "
-                    "cross a cut share memory and one is changed in place. Cut elsewhere, or make that a copy."
-                )
+    for rows, logits in expected.items():
+        if not close(_run(division, cuts, rows, device, leave=False), logits):
+            raise CutError(f"it gives other outputs than the plain model, at {rows} rows")
+        kept = torch.arange(rows, device=device)[:: 2**cuts]
+        if not close(_run(division, cuts, rows, device, leave=True), logits[kept]):
+            raise CutError(
+                f"it gives other outputs when rows leave between its parts, at {rows} rows: values that cross a cut "
+                "share memory and one is changed in place, or something behind the cut still has all rows"
+            )
 
 
-def _plain(chain: Chain, backbone: nn.Module, device: torch.device, rows: int, index: Tensor) -> Any:
-    """The model's output for some rows of a batch, run without the others."""
-    leaves = chain.signature.take(chain.signature.batch(rows, device), index)
-    args, kwargs = chain.signature.unflatten(leaves)
-    return backbone(*args, **kwargs)
+def _run(division: Division, cuts: int, rows: int, device: torch.device, leave: bool) -> Tensor:
+    outputs: list[Any] = []
 
+    def visit(k: int, feature: Any) -> Tensor | None:
+        nonlocal rows
+        outputs.append(feature)
+        if not leave or k == cuts:
+            return None
+        index = torch.arange(0, rows, 2, device=device)
+        rows = len(index)
+        return index
 
-def _staged(chain: Chain, device: torch.device, rows: int, leave: bool) -> Any:
-    """The stages' output, with every second row leaving at every cut or with none."""
-    values: Sequence[Any] = chain.start(chain.signature.batch(rows, device))
-    for stage, carry in zip(chain.stages, chain.carries, strict=False):
-        _, values = stage(*values)
-        if leave:
-            values = carry.keep(values, _every_second(rows).to(device))
-            rows = len(_every_second(rows))
-    return chain.stages[-1](*values)[0]
-
-
-def _every_second(rows: int) -> Tensor:
-    return torch.arange(0, rows, 2)
-
-
-def _survivors(rows: int, cuts: int) -> Tensor:
-    kept = torch.arange(rows)
-    for _ in range(cuts):
-        kept = kept[::2]
-    return kept
-
-
-def close(a: Tensor, b: Tensor) -> bool:
-    """Whether two tensors are equal up to the rounding of their type, relative to the largest value."""
-    if a.shape != b.shape:
-        return False
-    scale = float(b.abs().max()) if b.numel() else 0.0
-    tolerance = 1e-4 if b.dtype.itemsize >= 4 else 3e-2
-    return bool(torch.allclose(a, b, rtol=tolerance, atol=tolerance * max(scale, 1e-6), equal_nan=True))
+    try:
+        division.run(division.signature.batch(rows, device), visit)
+    except Exception as error:
+        raise CutError(f"it cannot be run on {rows} rows ({first_line(error)})") from error
+    return final_logits(outputs[-1])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -75,7 +75,8 @@ class Signature:
         """The flat list of inputs that fit this signature.
 
         Raises:
-            InputError: other structure, other constants, another dtype, an empty batch, or tensors that disagree on its size.
+            InputError: other structure, other constants, another dtype, an empty batch, or tensors that disagree on
+                its size.
         """
         if isinstance(inputs, Tensor) and self.lone:
             batch_size([inputs])
@@ -118,11 +119,12 @@ class Signature:
         return [x[index.to(x.device)] if has else x for x, has in zip(leaves, self.has_rows, strict=True)]
 
     def cast(self, change: Callable[[torch.dtype], torch.dtype]) -> Signature:
-        """The same signature with other floating-point types."""
+        """The same signature with other floating-point types; itself where nothing changes."""
         leaves = tuple(
             x.to(change(x.dtype)) if isinstance(x, Tensor) and x.is_floating_point() else x for x in self.leaves
         )
-        return Signature(leaves, self.has_rows, self.tree)
+        changed = any(new is not old for new, old in zip(leaves, self.leaves, strict=True))
+        return Signature(leaves, self.has_rows, self.tree) if changed else self
 
     @staticmethod
     def _rows_of(x: Tensor, rows: int, noise: torch.Generator) -> Tensor:
@@ -167,23 +169,6 @@ def batch_size(leaves: list[Any]) -> int:
     raise InputError(
         "There is no tensor with a batch dimension among the inputs: pass a tensor, a tuple or a dict of them."
     )
-
-
-def first_tensor(value: Any) -> Tensor | None:
-    """The first tensor in a module's output, which may be a tensor, a tuple, a dict or a dataclass of them."""
-    if isinstance(value, Tensor):
-        return value
-    # A dataclass that its author did not register with pytree is one leaf.
-    opened = [
-        [getattr(x, f.name) for f in fields(x)] if is_dataclass(x) and not isinstance(x, type) else x
-        for x in pytree.tree_leaves(value)
-    ]
-    return next((x for x in pytree.tree_leaves(opened) if isinstance(x, Tensor)), None)
-
-
-def map_tensors(change: Callable[[Tensor], Tensor], value: Any) -> Any:
-    """The same structure with every tensor changed."""
-    return pytree.tree_map_only(Tensor, change, value)
 
 
 def describe(value: Any) -> str:

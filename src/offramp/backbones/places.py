@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
-import itertools
+import dataclasses
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
 from torch import fx, nn
 
-from offramp.backbones.carry import Carry, check_feature
-from offramp.backbones.inputs import Signature, first_tensor
-from offramp.backbones.spine import Mark, Spine, evaluating, trace
-from offramp.backbones.stages import SIZES, crossing, stage_numbers
-from offramp.cost import counting_macs
-from offramp.errors import AttachError, CutError, closest
+from offramp.backbones import exported, hooked, spine
+from offramp.backbones.carry import SIZES, Carry, Rows, check_feature
+from offramp.backbones.check import check
+from offramp.backbones.inputs import Signature
+from offramp.backbones.modes import device_of, trying
+from offramp.backbones.outputs import first_tensor
+from offramp.backbones.rehearsal import rehearse
+from offramp.backbones.splitting import crossing, stage_numbers
+from offramp.backbones.tour import Stop, tour
+from offramp.backbones.traced import Mark, Traced
+from offramp.errors import CutError
 
 
 @dataclass(frozen=True)
@@ -29,9 +35,11 @@ class Place:
         share: the same as a share of the whole backbone's, 0 to 1.
         parameters: number of parameters used up to here.
         shape: of the output for one row, without the batch dimension.
-        tensors: how many batched tensors would cross a cut here; 1 means a clean cut.
-        carry_bytes: their size for one row.
+        tensors: how many batched tensors would cross a cut here.
+        brought: how many of these do not depend on the weights: inputs, masks.
+        carry_bytes: size of all of them for one row.
         refused: why it cannot be cut, or None.
+        engine: what would cut it: "spine", "export" or "hooks"; None where it cannot be cut.
     """
 
     name: str
@@ -43,6 +51,48 @@ class Place:
     tensors: int
     carry_bytes: int
     refused: str | None
+    brought: int = 0
+    engine: str | None = "spine"
+
+    @property
+    def clean(self) -> bool:
+        """Whether nothing that was computed crosses but the output itself."""
+        return self.refused is None and self.tensors - self.brought <= 1
+
+
+@dataclass(frozen=True)
+class Survey:
+    """Where a model can be cut.
+
+    Attributes:
+        places: in the order of running.
+        refusals: why an engine does not cut all of them, by its name.
+    """
+
+    places: list[Place]
+    refusals: dict[str, str]
+
+
+@dataclass(frozen=True)
+class Load:
+    """What would cross a cut; see the fields of the same names in `Place`."""
+
+    tensors: int
+    brought: int
+    carry_bytes: int
+
+
+@dataclass(frozen=True)
+class View:
+    """How an engine sees a place.
+
+    Attributes:
+        engine: its name.
+        load: tells what would cross; raises CutError where the place cannot be cut.
+    """
+
+    engine: str
+    load: Callable[[], Load]
 
 
 def inspect(backbone: nn.Module, example: Any) -> list[Place]:
@@ -53,142 +103,115 @@ def inspect(backbone: nn.Module, example: Any) -> list[Place]:
         example: inputs, as for `attach`.
 
     Raises:
-        CutError: the model's own forward cannot be traced.
+        CutError: no engine can follow the model, and it mixes rows, keeps state or draws random numbers.
     """
-    signature = Signature.of(example)
-    device = device_of(backbone)
-    spine = trace(backbone, signature)
-    with evaluating(backbone), torch.no_grad():
-        runs = [_values(spine, signature, rows, device) for rows in SIZES]
-        macs = _macs(spine, signature, device)
-    nodes = list(spine.graph.nodes)
-    return [_place(spine, name, mark, nodes, runs, macs) for name, mark in spine.marks.items() if name]
+    return survey(backbone, example).places
 
 
-def names_at(backbone: nn.Module, at: Sequence[str | float], example: Any) -> list[str]:
-    """Turns what a user asks for in `at` into names of modules, canonical where a module has several.
+def survey(backbone: nn.Module, example: Any) -> Survey:
+    """The same, with what would cut the model and why.
+
+    Args:
+        backbone: as for `inspect`.
+        example: as for `inspect`.
 
     Raises:
-        AttachError: unknown or repeated names, a share that is not between 0 and 1.
+        CutError: as for `inspect`.
     """
-    places: list[Place] = []
-    names = []
-    for item in at:
-        if isinstance(item, str):
-            names.append(_canonical(backbone, item))
+    signature, device = Signature.of(example), device_of(backbone)
+    with trying(backbone):
+        stops = tour(backbone, signature, 1, device)
+        inner, total = stops[:-1], max(stops[-1].macs, 1.0)
+        views, refusals = _views(backbone, inner, signature, device)
+        places = [_place(backbone, stop, total, views[stop.name]) for stop in inner if stop.name in views]
+    return Survey(places, refusals)
+
+
+def _views(
+    backbone: nn.Module, stops: Sequence[Stop], signature: Signature, device: torch.device
+) -> tuple[dict[str, View], dict[str, str]]:
+    """The first engine's view of every place, and why it is not the very first's."""
+    refusals: dict[str, str] = {}
+    views: dict[str, View] = {}
+    names = [stop.name for stop in stops]
+    for engine, trace in _TRACERS.items():
+        try:
+            traced = trace(backbone, names, signature, device)
+            views = _traced_views(traced, signature, device) | views
+        except CutError as error:
+            refusals[engine] = str(error)
             continue
-        if isinstance(item, bool) or not isinstance(item, float) or not 0 < item < 1:
-            raise AttachError(
-                f"attach(at=...): {item!r} is neither a module's name nor a share of the MACs between 0 and 1."
-            )
-        places = places or inspect(backbone, example)
-        names.append(nearest(places, item))
-    for name in names:
-        if names.count(name) > 1:
-            raise AttachError(f"attach(at={list(at)}): two cuts are at '{name}'. Give each exit a place of its own.")
-    return names
+        if not traced.opaque:
+            return views, refusals
+        refusals[engine] = " ".join(f"{reason}." for reason in traced.opaque.values())
+    return _hooked_views(backbone, stops, signature, device) | views, refusals
 
 
-def nearest(places: Sequence[Place], share: float) -> str:
-    """Name of the place nearest to a share of the MACs; clean cuts first, then outer modules, then later ones."""
-    able = [p for p in places if p.refused is None and 0 < p.share < 1]
-    able = [p for p in able if p.tensors == 1] or able
-    if not able:
-        raise AttachError(
-            f"attach(at={share}): no place of this model can be cut. See the reasons with offramp.inspect."
-        )
-    found: Place = min(able, key=lambda p: (round(abs(p.share - share), 9), p.name.count("."), -places.index(p)))
-    return found.name
+_TRACERS: dict[str, Callable[[nn.Module, Sequence[str], Signature, torch.device], Traced]] = {
+    "spine": lambda backbone, names, signature, device: spine.trace(backbone, signature),
+    "export": exported.trace,
+}
 
 
-def device_of(module: nn.Module) -> torch.device:
-    """Device of a module's first parameter or buffer; the CPU where it has none."""
-    tensor = next(itertools.chain(module.parameters(), module.buffers()), None)
-    return torch.device("cpu") if tensor is None else tensor.device
+def _traced_views(traced: Traced, signature: Signature, device: torch.device) -> dict[str, View]:
+    small, large = (traced.values(signature, rows, device) for rows in SIZES)
+    learned = _learned(traced, small)
+
+    def load(mark: Mark) -> Load:
+        check_feature("", first_tensor(small[mark.node]), first_tensor(large[mark.node]), SIZES)
+        live = crossing(traced.graph, stage_numbers(traced.graph, [mark.position]), 0)
+        carry = Carry.of([n.name for n in live], [small[n] for n in live], [large[n] for n in live], SIZES)
+        rows = [sum(isinstance(kind, Rows) for kind in kinds) for kinds in carry.kinds]
+        brought = sum(count for node, count in zip(live, rows, strict=True) if node not in learned)
+        return Load(carry.tensors, brought, carry.bytes_per_row)
+
+    return {name: View(traced.engine, partial(load, mark)) for name, mark in traced.marks.items()}
 
 
-def _canonical(backbone: nn.Module, name: str) -> str:
-    modules = dict(backbone.named_modules(remove_duplicate=False))
-    if not name or name not in modules:
-        known = [n for n in modules if n]
-        raise AttachError(
-            f"{type(backbone).__name__} has no submodule '{name}' (attach(at=...)). {closest(name, known)} "
-            "See every place with: offramp inspect MODEL, or offramp.inspect(model, example)."
-        )
-    canonical: str = next(n for n, m in backbone.named_modules() if m is modules[name])
-    return canonical
+def _learned(traced: Traced, values: dict[fx.Node, Any]) -> set[fx.Node]:
+    """The values that depend on the weights. Sizes do not, whatever they are the size of."""
+    found: set[fx.Node] = set()
+    for node in traced.graph.nodes:
+        if node.op == "output" or first_tensor(values[node]) is None:
+            continue
+        if traced.weighs(node) or any(source in found for source in node.all_input_nodes):
+            found.add(node)
+    return found
 
 
-def _values(spine: Spine, signature: Signature, rows: int, device: torch.device) -> dict[fx.Node, Any]:
-    interpreter = fx.Interpreter(fx.GraphModule(spine.backbone, spine.graph), garbage_collect_values=False)
-    interpreter.run(*_tensors(signature, rows, device))
-    return interpreter.env
+def _hooked_views(
+    backbone: nn.Module, stops: Sequence[Stop], signature: Signature, device: torch.device
+) -> dict[str, View]:
+    """Hooks cannot tell what crosses, so that every place is tried; what is counted is its own output."""
+    expected = rehearse(backbone, [], signature, device)
+    division = hooked.divide(backbone, [stop.name for stop in stops], signature, device)
+
+    def load(stop: Stop) -> Load:
+        if not division.returned(stop.name):
+            raise CutError("its output has no tensor with a row per sample")
+        one = dataclasses.replace(division, names=(stop.name,))
+        check(one, 1, device, {SIZES[0]: expected[SIZES[0]]})
+        return Load(division.returned(stop.name), 0, stop.size)
+
+    return {stop.name: View("hooks", partial(load, stop)) for stop in stops}
 
 
-def _tensors(signature: Signature, rows: int, device: torch.device) -> list[Any]:
-    return [x for x in signature.batch(rows, device) if isinstance(x, torch.Tensor)]
-
-
-class _MacsInterpreter(fx.Interpreter):
-    """Counts the MACs run up to each node."""
-
-    def __init__(self, module: fx.GraphModule, total: Callable[[], float]) -> None:
-        super().__init__(module)
-        self.total = total
-        self.totals: list[float] = []
-
-    def run_node(self, n: fx.Node) -> Any:
-        """Runs one node and notes the total behind it."""
-        result = super().run_node(n)
-        self.totals.append(self.total())
-        return result
-
-
-def _macs(spine: Spine, signature: Signature, device: torch.device) -> list[float]:
-    with counting_macs() as total:
-        interpreter = _MacsInterpreter(fx.GraphModule(spine.backbone, spine.graph), total)
-        interpreter.run(*_tensors(signature, 1, device))
-    return interpreter.totals
-
-
-def _place(
-    spine: Spine,
-    name: str,
-    mark: Mark,
-    nodes: list[fx.Node],
-    runs: list[dict[fx.Node, Any]],
-    macs: list[float],
-) -> Place:
-    live = crossing(spine.graph, stage_numbers(spine.graph, [mark.position]), 0)
-    refused, tensors, size = None, 0, 0
-    output = first_tensor(runs[0][mark.node])
+def _place(backbone: nn.Module, stop: Stop, total: float, view: View) -> Place:
+    refused, load = None, Load(0, 0, 0)
     try:
-        check_feature(name, output, first_tensor(runs[1][mark.node]), SIZES)
-        small, large = ([run[n] for n in live] for run in runs)
-        carry = Carry.of([n.name for n in live], small, large, SIZES)
-        tensors, size = carry.tensors, carry.bytes_per_row
+        load = view.load()
     except CutError as error:
         refused = str(error)
     return Place(
-        name=name,
-        kind=type(spine.backbone.get_submodule(name)).__name__,
-        macs=macs[mark.position - 1],
-        share=macs[mark.position - 1] / max(macs[-1], 1.0),
-        parameters=_parameters(spine, nodes[: mark.position]),
-        shape=tuple(output.shape[1:]) if output is not None else (),
-        tensors=tensors,
-        carry_bytes=size,
+        name=stop.name,
+        kind=type(backbone.get_submodule(stop.name)).__name__,
+        macs=stop.macs,
+        share=stop.macs / total,
+        parameters=stop.parameters,
+        shape=(stop.shape or ())[1:],
+        tensors=load.tensors,
+        carry_bytes=load.carry_bytes,
         refused=refused,
+        brought=load.brought,
+        engine=None if refused else view.engine,
     )
-
-
-def _parameters(spine: Spine, nodes: list[fx.Node]) -> int:
-    found: dict[int, int] = {}
-    for node in nodes:
-        if node.op == "call_module":
-            found |= {id(p): p.numel() for p in spine.backbone.get_submodule(str(node.target)).parameters()}
-        elif node.op == "get_attr":
-            path, _, name = str(node.target).rpartition(".")
-            value = getattr(spine.backbone.get_submodule(path), name)
-            found |= {id(value): value.numel()} if isinstance(value, nn.Parameter) else {}
-    return sum(found.values())

@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -18,42 +16,15 @@ from torch import fx, nn
 from torch.utils import _pytree as pytree
 
 from offramp.backbones.inputs import Signature
+from offramp.backbones.modes import trying
+from offramp.backbones.traced import INPUT, Held, Mark, Traced, children, first_line
 from offramp.errors import CutError
 
 _TRACING = threading.Lock()
 """torch.fx patches `nn.Module` for the whole process while it traces, and two patches undo each other wrongly."""
 
-
-@dataclass(frozen=True, eq=False)
-class Mark:
-    """Where in the graph a module returned.
-
-    Attributes:
-        position: number of graph nodes before the point.
-        node: the (first) value that the module returned.
-    """
-
-    position: int
-    node: fx.Node
-
-
-@dataclass(frozen=True, eq=False)
-class Spine:
-    """A traced model.
-
-    Attributes:
-        backbone: the model; the graph calls its submodules, it owns nothing.
-        graph: the whole forward pass, placeholders (one per input tensor) first.
-        marks: for every module that was called once, in order of return, where it returned.
-        repeated: modules that were called several times, with the count; they are no places to cut.
-        opaque: containers that could not be entered, with the reason.
-    """
-
-    backbone: nn.Module
-    graph: fx.Graph
-    marks: dict[str, Mark]
-    repeated: dict[str, int]
-    opaque: dict[str, str]
+STACKS = (nn.TransformerEncoder, nn.TransformerDecoder)
+"""Modules of torch's own that are entered like a user's; its others are calculated whole."""
 
 
 class SpineTracer(fx.Tracer):
@@ -73,6 +44,7 @@ class SpineTracer(fx.Tracer):
         self.thread = threading.get_ident()
         self.calls: Counter[str] = Counter()
         self.marks: dict[str, Mark] = {}
+        self.entered: set[str] = set()
         self.opaque: dict[str, str] = {}
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
@@ -82,7 +54,7 @@ class SpineTracer(fx.Tracer):
     def create_args_for_root(self, root_fn: Any, is_module: bool, concrete_args: Any = None) -> Any:
         """One placeholder per input tensor, folded back into the model's own arguments."""
         leaves = [
-            self.create_proxy("placeholder", f"input_{i}", (), {}) if isinstance(x, torch.Tensor) else x
+            self.create_proxy("placeholder", f"{INPUT}{i}", (), {}) if isinstance(x, torch.Tensor) else x
             for i, x in enumerate(self.signature.leaves)
         ]
         args, kwargs = self.signature.unflatten(leaves)
@@ -97,14 +69,16 @@ class SpineTracer(fx.Tracer):
         if threading.get_ident() != self.thread:
             return forward(*args, **kwargs)
         name = self.path_of_module(m)
-        known, before = dict(self.marks), len(self.graph.nodes)
+        known, entered, before = dict(self.marks), set(self.entered), len(self.graph.nodes)
+        if not self.is_leaf_module(m, name):
+            self.entered.add(name)
         try:
             result = super().call_module(m, forward, args, kwargs)
         except Exception as error:
             if isinstance(error, CutError) or not self.lenient:
                 raise error if isinstance(error, CutError) else _untraceable(name, m, error) from error
-            self.opaque[name] = _first_line(error)
-            self.marks = known
+            self.marks, self.entered = known, entered
+            self.opaque[name] = str(_untraceable(name, m, error))
             self._forget(before)
             result = self.create_proxy("call_module", name, args, kwargs)
         self.calls[name] += 1
@@ -124,7 +98,7 @@ class SpineTracer(fx.Tracer):
             self.graph.erase_node(node)
 
 
-def trace(backbone: nn.Module, signature: Signature, inside: set[str] | None = None) -> Spine:
+def trace(backbone: nn.Module, signature: Signature, inside: set[str] | None = None) -> Traced:
     """Traces `backbone` in evaluation mode; its training flags are restored.
 
     Args:
@@ -135,53 +109,45 @@ def trace(backbone: nn.Module, signature: Signature, inside: set[str] | None = N
     Raises:
         CutError: the model, or a module to be entered, cannot be traced.
     """
-    if inside is None:
-        default = fx.Tracer()
-        tracer = SpineTracer(
-            lambda n, m: not default.is_leaf_module(m, n) and _has_children(m), signature, lenient=True
-        )
-    else:
-        names = inside
-        tracer = SpineTracer(lambda n, m: n in names, signature, lenient=False)
-    with _TRACING, evaluating(backbone), torch.random.fork_rng(devices=[]), torch.no_grad():
+    default = fx.Tracer()
+
+    def enter(name: str, module: nn.Module) -> bool:
+        if inside is not None:
+            return name in inside
+        return bool(children(module)) and (isinstance(module, STACKS) or not default.is_leaf_module(module, name))
+
+    tracer = SpineTracer(enter, signature, lenient=inside is None)
+    with _TRACING, trying(backbone):
         try:
             graph = tracer.trace(backbone)
         except CutError:
             raise
         except Exception as error:
             raise _untraceable("", backbone, error) from error
-    repeated = {name: count for name, count in tracer.calls.items() if count > 1}
-    marks = {name: mark for name, mark in tracer.marks.items() if name not in repeated}
-    return Spine(backbone, graph, dict(sorted(marks.items(), key=lambda kv: kv[1].position)), repeated, tracer.opaque)
+    marks = {name: mark for name, mark in tracer.marks.items() if tracer.calls[name] == 1}
+    return Traced(
+        engine="spine",
+        root=backbone,
+        graph=graph,
+        marks=dict(sorted(marks.items(), key=lambda item: item[1].position)),
+        held=_held(backbone, graph),
+        entered=tuple((m, children(m)) for m in map(backbone.get_submodule, sorted({"", *tracer.entered}))),
+        opaque=tracer.opaque,
+    )
 
 
-@contextmanager
-def evaluating(module: nn.Module) -> Iterator[None]:
-    """Puts a module in evaluation mode and restores each submodule's own mode afterwards."""
-    modes = [(m, m.training) for m in module.modules()]
-    module.eval()
-    try:
-        yield
-    finally:
-        for m, training in modes:
-            m.training = training
-
-
-def _has_children(module: nn.Module) -> bool:
-    return next(module.children(), None) is not None
-
-
-def _first_line(error: Exception) -> str:
-    return f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error).strip() else 'no message'}"
+def _held(backbone: nn.Module, graph: fx.Graph) -> tuple[Held, ...]:
+    paths = [str(node.target).rpartition(".") for node in graph.nodes if node.op == "get_attr"]
+    return tuple(Held.by(backbone.get_submodule(path), name) for path, _, name in paths)
 
 
 def _untraceable(name: str, module: nn.Module, error: Exception) -> CutError:
     if not name:
         return CutError(
-            f"{type(module).__name__} cannot be cut: its own forward cannot be traced ({_first_line(error)}). "
-            "Move the Python control flow that depends on tensors into a submodule; it is then called whole."
+            f"its own forward cannot be traced ({first_line(error)}); Python control flow that depends on tensors can "
+            "be moved into a submodule, which is then called whole"
         )
     return CutError(
-        f"Cannot cut inside '{name}' ({type(module).__name__}): its forward cannot be divided "
-        f"({_first_line(error)}). The nearest place is its output: at='{name}'."
+        f"the forward of '{name}' ({type(module).__name__}) cannot be divided ({first_line(error)}); its output can be "
+        f"a cut: at='{name}'"
     )

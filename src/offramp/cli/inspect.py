@@ -21,8 +21,9 @@ def inspect(
     """List the places where a model can be cut, with cumulative MACs, parameters and what crosses the cut.
 
     Args:
-        model: network of the zoo, or package.module:factory, a callable without arguments (or a module).
-        input: shape of one input without the batch, e.g. 3,32,32; by default that of the zoo's networks.
+        model: network of the zoo, timm:NAME, hf:ARCHITECTURE or hf:FOLDER, or package.module:factory, a callable
+            without arguments (or a module).
+        input: shape of one input without the batch, e.g. 3,32,32, or a number of tokens; by default the model's own.
         full: also the layers inside blocks, and the places that cannot be cut, with the reason.
         common: options of every command.
     """

@@ -139,7 +139,7 @@ def new_model(request: Request, materials: Materials) -> ofr.ExitModel:
         AttachError: the cuts do not fit the network.
     """
     backbone = _backbone(request, materials)
-    at = [_cut(item, backbone) for item in request.at] or zoo.default_cuts(request.arch)
+    at = [cut_at(item, backbone) for item in request.at] or zoo.default_cuts(request.arch)
     classes = len(materials.train.classes)
     return ofr.attach(backbone, at, materials.example(), classes, request.head, request.seed)
 
@@ -163,7 +163,7 @@ def _backbone(request: Request, materials: Materials) -> nn.Module:
         return zoo.build(request.arch, len(materials.train.classes), materials.train.channels)
 
 
-def _cut(item: str, backbone: nn.Module) -> str | float:
+def cut_at(item: str, backbone: nn.Module) -> str | float:
     """A module's name where there is one of this name ("0.1" in a Sequential), and otherwise a share of the MACs."""
     try:
         return item if item in dict(backbone.named_modules()) else float(item)

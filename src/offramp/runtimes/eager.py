@@ -1,4 +1,4 @@
-"""Takes exits in plain PyTorch, on the live model: for every model that can be cut, and for what others are checked by."""
+"""Takes exits in plain PyTorch, on the live model: for every model that can be cut."""
 
 from __future__ import annotations
 

@@ -9,6 +9,12 @@ from offramp.decisions import Decisions
 from offramp.segments import Plan
 
 
+def going_on(score: Tensor, threshold: float) -> Tensor:
+    """Index `[r]` of the rows that do not leave here, by their scores `[m]`."""
+    # Not `score <= threshold`: a score that is NaN goes on.
+    return (~(score > threshold)).nonzero().squeeze(1)
+
+
 class Ledger:
     """Takes the logits at each stop and says which rows go on.
 
@@ -41,8 +47,7 @@ class Ledger:
         self._write(logits, exit)
         if score is None:
             return logits.new_empty(0, dtype=torch.long)
-        # Not `score <= threshold`: a score that is NaN goes on.
-        index = (~(score > self.plan.thresholds[self.stop])).nonzero().squeeze(1)
+        index = going_on(score, self.plan.thresholds[self.stop])
         self.stop += 1
         if self.plan.uses_earlier:
             self.earlier.append(logits)

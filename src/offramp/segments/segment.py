@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
 from offramp import backbones
-from offramp.backbones import Chain, Stage
+from offramp.backbones import Division, Stage
 from offramp.backbones.carry import Carry, Constant, Kind, Rows, is_leaf
 from offramp.errors import CutError
 from offramp.exit_model import ExitModel, final_logits
@@ -42,7 +42,7 @@ class Passage:
         return cls(carry.kinds, carry.trees, tuple(_without_rows(k, x) for k, x in zip(carry.kinds, flat, strict=True)))
 
     @classmethod
-    def into(cls, chain: Chain) -> Passage:
+    def into(cls, chain: Division) -> Passage:
         """For the inputs of the first stage."""
         leaves = chain.start(chain.signature.leaves)
         kinds = [(Rows() if has else Constant(),) for has in chain.start(chain.signature.has_rows)]
@@ -152,8 +152,8 @@ def segments_of(model: ExitModel, plan: Plan, rows: int = 4) -> tuple[Segment, .
     chain = model.chain()
     if not chain.stages:
         raise CutError(
-            f"{type(model.backbone).__name__} was cut by hooks, which run its own forward: it has no stages to compile, "
-            "export or queue between. Use the eager backend."
+            f"{type(model.backbone).__name__} was cut by hooks, which run its own forward: it has no stages to "
+            "compile, export or queue between. Use the eager backend."
         )
     segments: list[Segment] = []
     first, entry = 0, Passage.into(chain)

@@ -2,28 +2,11 @@ from __future__ import annotations
 
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 from torch import nn
 
 import offramp as ofr
-from offramp.cli.steps.speed import measure_speed, representative
+from offramp.cli.steps.speed import measure_speed
 from offramp.reporters.results import Source
-
-
-@given(
-    st.lists(st.integers(0, 3), min_size=1, max_size=60),
-    st.integers(1, 60),
-    st.integers(0, 10),
-)
-def test_timed_samples_leave_like_all(exits: list[int], count: int, seed: int) -> None:
-    taken, count = torch.tensor(exits), min(count, len(exits))
-    rows = representative(taken, count, 4, seed)
-    assert len(rows) == len(set(rows.tolist())) == count
-    exact = torch.bincount(taken, minlength=4).double() * count / len(exits)
-    counts = torch.bincount(taken[rows], minlength=4)
-    assert bool(((counts - exact).abs() < 1).all())
-    assert torch.equal(rows, representative(taken, count, 4, seed))
 
 
 def test_both_networks_are_timed_on_the_same_samples(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -133,23 +133,49 @@ def test_a_module_that_runs_twice():
     assert ofr.attach(backbone, at=["first"], example=X).exits == 2
 
 
-def test_inside_a_module_that_cannot_be_divided_its_output_is_offered():
-    backbone = Holding(Branching())
-    message = refused(backbone, ["inner.layer"])
-    assert "Cannot cut inside 'inner' (Branching)" in message
-    assert "at='inner'" in message
-    assert ofr.attach(backbone, at=["inner"], example=X).cuts == ("inner",)
+def test_inside_a_module_that_no_tracing_can_follow_hooks_cut():
+    chain = ofr.attach(Holding(Branching()), at=["inner.layer"], example=X).chain()
+    assert chain.engine == "hooks"
+    assert "'inner' (Branching) cannot be divided" in chain.refusals["spine"]
+    assert "at='inner'" in chain.refusals["spine"]
+    assert "data-dependent" in chain.refusals["export"]
+    assert ofr.attach(Holding(Branching()), at=["inner"], example=X).chain().engine == "spine"
 
 
-def test_a_model_whose_own_forward_branches():
+def test_a_model_whose_own_forward_branches_is_cut_by_hooks():
     class Root(Net):
         def forward(self, x: Tensor) -> Tensor:
-            return self.out(self.first(x) if x.sum() > 0 else self.first(-x))
+            return self.out(self.first(x) if x.sum() < 1e6 else self.first(-x))
 
-    message = refused(Root(), ["first"])
-    assert "Root cannot be cut" in message
-    assert "control flow" in message
-    assert "into a submodule" in message
+    chain = ofr.attach(Root(), at=["first"], example=X).chain()
+    assert chain.engine == "hooks"
+    assert chain.stages == ()
+    assert "control flow" in chain.refusals["spine"]
+
+
+def test_where_every_engine_refuses_all_reasons_and_a_place_are_given():
+    class Shortcut(nn.Module):
+        """Branches on data, and its shortcut passes the cut by."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.first = nn.Linear(4, 8)
+            self.inside = nn.Linear(8, 8)
+            self.act = nn.ReLU()
+            self.out = nn.Linear(8, 3)
+
+        def forward(self, x: Tensor) -> Tensor:
+            x = self.first(x)
+            x = x + self.inside(x) if x.isfinite().all() else x
+            return self.out(self.act(x))
+
+    message = refused(Shortcut(), ["inside"])
+    assert "Shortcut cannot be cut at ['inside']" in message
+    assert "spine: its own forward cannot be traced" in message
+    assert "export: torch.export cannot capture it" in message
+    assert "hooks: it cannot be run" in message
+    assert "can be cut is 'act'" in message or "can be cut is 'first'" in message
+    assert ofr.attach(Shortcut(), at=["first", "act"], example=X).chain().engine == "hooks"
 
 
 def test_a_carry_with_the_batch_in_another_dimension():
@@ -199,7 +225,9 @@ def test_a_model_that_mixes_the_rows_of_a_batch(where):
     assert "mixes the rows" in message
 
 
-def test_values_that_cross_a_cut_and_share_memory():
+def test_values_that_cross_a_cut_and_share_memory_need_export():
+    """It makes operations in place ones that are not."""
+
     class Sharing(nn.Module):
         def __init__(self) -> None:
             super().__init__()
@@ -214,10 +242,10 @@ def test_values_that_cross_a_cut_and_share_memory():
             x.relu_()  # changes the view too, unless rows have left and both were copied
             return self.out(y + view.flatten(1))
 
-    message = refused(Sharing(), ["middle"])
-    assert "Sharing" in message
-    assert "share memory" in message
-    assert ofr.attach(Sharing(), at=["first"], example=X).exits == 2
+    chain = ofr.attach(Sharing(), at=["middle"], example=X).chain()
+    assert chain.engine == "export"
+    assert "share memory" in chain.refusals["spine"]
+    assert ofr.attach(Sharing(), at=["first"], example=X).chain().engine == "spine"
 
 
 def test_a_model_that_draws_random_numbers():

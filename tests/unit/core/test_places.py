@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 import offramp as ofr
 from offramp.backbones import Place
-from offramp.backbones.places import nearest
+from offramp.backbones.placement import nearest
 
 X = torch.zeros(1, 4)
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import torch
 from torch import Tensor
 
 import offramp as ofr
-from offramp.latency import measure
+from offramp.latency import Timing, measure_requests, requests
 from offramp.reporters.results import Source, Speed
+from offramp.samples import representative
+from offramp.verdicts import networks
 
 SAMPLES = {1: 64, 256: 256}
 """How many samples are timed, by batch size."""
@@ -28,53 +28,15 @@ def measure_speed(
         exits: `[n]`, the exit that each takes.
         source: of the split; its sample count is replaced by the number of timed samples.
     """
+    compared = {"plain": networks.plain(model, "eager"), "exits": networks.taking_exits(ofr.deploy(model, policy))}
     found = []
     for batch, wanted in SAMPLES.items():
         rows = representative(exits, min(wanted, len(exits)), model.exits, source.seed or 0)
         chosen = model.to_own_device(inputs[rows])
-        timings = measure(_calls(model, policy, chosen.split(batch)), rounds=ROUNDS, device=model.device)
+        calls = {name: requests(network, chosen.split(batch)) for name, network in compared.items()}
+        laps = measure_requests(calls, ROUNDS, device=model.device)
         timed = Source(source.split, len(rows), source.seed, source.device)
         shares = torch.bincount(exits[rows], minlength=model.exits) / len(rows)
-        found.append(
-            Speed.of(timed, batch, torch.get_num_threads(), shares.tolist(), timings["plain"], timings["exits"])
-        )
+        plain, exits_taken = (Timing.of(laps[name].totals) for name in compared)
+        found.append(Speed.of(timed, batch, torch.get_num_threads(), shares.tolist(), plain, exits_taken))
     return tuple(found)
-
-
-def representative(exits: Tensor, count: int, exit_count: int, seed: int) -> Tensor:
-    """Indices `[count]`, in random order, of samples that take the exits in the proportions of all.
-
-    Shares are rounded by largest remainders, so that they sum up exactly.
-
-    Args:
-        exits: `[n]`, the exit that each sample takes.
-        count: how many, at most n.
-        exit_count: number of exits.
-        seed: of the choice.
-    """
-    generator = torch.Generator().manual_seed(seed)
-    exact = torch.bincount(exits, minlength=exit_count).double() * count / len(exits)
-    counts = exact.floor().long()
-    largest = (exact - counts).argsort(descending=True, stable=True)[: count - int(counts.sum())]
-    counts[largest] += 1
-    parts = []
-    for exit, wanted in enumerate(counts.tolist()):
-        members = (exits == exit).nonzero().flatten()
-        parts.append(members[torch.randperm(len(members), generator=generator)[:wanted]])
-    rows = torch.cat(parts)
-    return rows[torch.randperm(len(rows), generator=generator)]
-
-
-def _calls(model: ofr.ExitModel, policy: ofr.Policy, batches: tuple[Tensor, ...]) -> dict[str, Callable[[], object]]:
-    runtime = ofr.deploy(model, policy)
-
-    @torch.no_grad()
-    def plain() -> None:
-        for batch in batches:
-            model.backbone(batch).argmax(dim=-1).cpu()
-
-    def with_exits() -> None:
-        for batch in batches:
-            runtime(batch).predictions.cpu()
-
-    return {"plain": plain, "exits": with_exits}

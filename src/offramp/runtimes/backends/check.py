@@ -50,6 +50,6 @@ def _compare(segment: Segment, backend: str, rows: int, expected: Sequence[Tenso
     same = len(found) == len(expected) and all(close(a, b) for a, b in zip(found, expected, strict=True))
     if not same:
         raise ExportError(
-            f"backend='{backend}' computes something else than the model in the stage that ends at '{segment.name}', at "
-            f"{rows} rows. Use another backend; 'eager' runs the model itself."
+            f"backend='{backend}' computes something else than the model in the stage that ends at '{segment.name}', "
+            f"at {rows} rows. Use another backend; 'eager' runs the model itself."
         )
