@@ -37,7 +37,7 @@ def require_compiler(backend: str, device: torch.device) -> None:
     """
     if device.type == "cpu" and not (shutil.which("g++") or shutil.which("clang++")):
         raise MissingExtraError(
-            f"backend='{backend}' needs a C++ compiler on a CPU, and neither g++ nor clang++ is installed. Install one, "
+            f"backend='{backend}' needs a C++ compiler on a CPU, and neither g++ nor clang++ is there. Install one, "
             "or use backend='onnxruntime'."
         )
 
