@@ -100,7 +100,33 @@ def demo_row(run: dict[str, Any]) -> list[str]:
     ]
 
 
-TABLES: dict[str, Callable[[], str]] = {"validity": validity, "runtime": runtime, "demo": demo}
+def cut_matrix() -> str:
+    """Engine, carry and time of every kind of model."""
+    data = load("cut_matrix")
+    rows = [
+        [
+            r["kind"],
+            ", ".join(f"`{name}`" for name in r["cuts"]),
+            r["engine"],
+            ", ".join(map(str, r["tensors"])) or "-",
+            "yes" if r["equal"] else "NO",
+            f"{r['seconds']:.2f} s",
+        ]
+        for r in data["rows"]
+    ]
+    rows += [[r["network"], "", r["engine"], "", "", f"{r['seconds']:.2f} s"] for r in data["full_size"]]
+    header = ["model", "cuts", "engine", "tensors that cross", "taking = simulating", "time of `attach`"]
+    compared = ", ".join(map(str, data["rows_compared"]))
+    what = f"compared at {compared} rows; small networks with random weights, below them two of full size"
+    return table(header, rows, origin("cut_matrix", "cut_matrix", data, what))
+
+
+TABLES: dict[str, Callable[[], str]] = {
+    "validity": validity,
+    "runtime": runtime,
+    "cut_matrix": cut_matrix,
+    "demo": demo,
+}
 
 
 def renewed(page: str) -> str:

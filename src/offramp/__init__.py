@@ -15,6 +15,8 @@ _HOME = {
     "attach": "offramp.exit_model",
     "ExitModel": "offramp.exit_model",
     "inspect": "offramp.backbones",
+    "propose": "offramp.proposal",
+    "Proposal": "offramp.proposal",
     "Policy": "offramp.policy",
     "always": "offramp.policy",
     "Decisions": "offramp.decisions",
@@ -40,6 +42,7 @@ if TYPE_CHECKING:
     from offramp.decisions import Decisions
     from offramp.exit_model import ExitModel, attach
     from offramp.policy import Policy, always
+    from offramp.proposal import Proposal, propose
     from offramp.recording import Recording, record, simulate
     from offramp.runtimes import deploy
     from offramp.training import History, fit
@@ -52,6 +55,7 @@ __all__ = [
     "History",
     "Infeasible",
     "Policy",
+    "Proposal",
     "Recording",
     "Verdict",
     "always",
@@ -66,6 +70,7 @@ __all__ = [
     "heads",
     "inspect",
     "metrics",
+    "propose",
     "record",
     "regimes",
     "simulate",

@@ -255,7 +255,7 @@ def attach(
         backbone: any module whose output is logits `[n, classes]`, or holds them as `.logits` or first.
         at: where the exits go, in the order of running: names of submodules (as in `named_modules()`; the exit is
             behind the module), or shares of the MACs between 0 and 1. Or "auto", and "auto:3" for that many: near even
-            shares of the MACs, where little has to be carried. See also `advise`, which looks at data.
+            shares of the MACs, where little has to be carried. See also `propose`, which looks at data.
         example: inputs: a tensor, a tuple of positional inputs or a dict of named ones, with a batch dimension first.
             Shapes are read off it, and a few rows are run through the model in evaluation mode.
         num_classes: number of logits; read off the backbone's output when not given.

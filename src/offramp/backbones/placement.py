@@ -89,7 +89,7 @@ def notable(places: Sequence[Place], backbone: nn.Module) -> list[Place]:
 
 
 def spread(places: Sequence[Place], backbone: nn.Module) -> list[Place]:
-    """Of the notable places that cost the same, the outermost.
+    """Of the notable places that cost the same, the outermost, and of these the last.
 
     Raises:
         AttachError: no place can be cut.
@@ -97,7 +97,7 @@ def spread(places: Sequence[Place], backbone: nn.Module) -> list[Place]:
     found: dict[float, Place] = {}
     for place in notable(places, backbone):
         known = found.setdefault(place.macs, place)
-        if place.name.count(".") < known.name.count("."):
+        if place.name.count(".") <= known.name.count("."):
             found[place.macs] = place
     if not found:
         raise AttachError("No place of this model can be cut. See the reasons with offramp.inspect.")

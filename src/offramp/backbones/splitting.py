@@ -96,8 +96,9 @@ def _body(
     graph = fx.Graph()
     new = {node: graph.placeholder(node.name) for node in incoming}
     for node in whole.nodes:
-        held = node.op == "get_attr" and any(numbers[user] == k for user in node.users)
-        if (numbers[node] == k and node.op != "output") or held:
+        # A stage takes the parameters and buffers that it reads, wherever the whole graph fetches them.
+        read = node.op == "get_attr" and any(numbers[user] == k for user in node.users)
+        if read or (numbers[node] == k and node.op not in ("get_attr", "output")):
             new[node] = graph.node_copy(node, lambda n: new[n])
     return graph, new
 

@@ -33,6 +33,8 @@ Resolved = tuple[nn.Module, Any]
 COLOUR, GREY = (3, 32, 32), (1, 28, 28)
 TOKENS = 16
 
+ADVICE = "Where torchvision is named, install the one that was built for this torch."
+
 SMALL = {
     "hidden_size": 64,
     "intermediate_size": 128,
@@ -100,7 +102,7 @@ def _hugging_face(name: str, shape: Shape | None) -> Resolved:
         weights = folder if any(folder.glob("*.safetensors")) else None
         model = classifier.from_pretrained(weights, config=config) if weights else classifier.from_config(config)
     except ImportError as error:
-        raise UsageError(f"hf:{name} cannot be imported ({_root(error)}).") from error
+        raise UsageError(f"hf:{name} cannot be imported ({_root(error)}). {ADVICE}") from error
     images = classifier is transformers.AutoModelForImageClassification
     return model, {"pixel_values": _images(_image_shape(config, shape))} if images else _tokens(config, shape)
 
@@ -183,8 +185,7 @@ def _imported(package: str, wanted: str) -> Any:
     # timm imports torchvision, which fails with a RuntimeError where it was built for another torch.
     except (ImportError, RuntimeError, OSError) as error:
         raise UsageError(
-            f"{wanted} needs {package}, which is installed but fails to import ({_root(error)}). Where torchvision is "
-            "named, install the one that was built for this torch."
+            f"{wanted} needs {package}, which is installed but fails to import ({_root(error)}). {ADVICE}"
         ) from error
 
 

@@ -43,7 +43,7 @@ def verdict(
         backend: what runs the network: eager, or a compiler, see the documentation of deploy.
         rounds: how often everything is timed; default 21.
         samples: how many are timed per round, at least; default 64.
-        at: for a model: cuts, as for `offramp train`; by default those of the zoo's network.
+        at: for a model: cuts, as for `offramp train`, or auto; by default those of the zoo's network, else auto.
         rates: for a model: one share between 0 and 1 per exit; default 0.5 each.
         input: for a model: shape of one input without the batch, e.g. 3,32,32.
         head: for a model: exit head, pooled_linear or sdn_pool.
@@ -51,14 +51,14 @@ def verdict(
     """
     from offramp.cli.session import Session
     from offramp.cli.steps import judging
-    from offramp.verdicts import BATCH_SIZES, ROUNDS, SAMPLES
+    from offramp.runtimes.refusing import LEAST, ROUNDS, SIZES
 
     session = Session(common)
     timing = judging.Options(
-        batch_sizes=BATCH_SIZES if batch_sizes is None else tuple(batch_sizes),
+        batch_sizes=SIZES if batch_sizes is None else tuple(batch_sizes),
         backend=backend,
         rounds=ROUNDS if rounds is None else rounds,
-        samples=SAMPLES if samples is None else samples,
+        samples=LEAST if samples is None else samples,
     )
     if not Path(target).is_dir():
         plan = judging.Plan(target, tuple(at or ()), tuple(rates or ()), parse_shape(input), head)

@@ -15,6 +15,7 @@ from offramp.exporters.rows import Leaves, joined, random_rows, rows_at_threshol
 from offramp.exporters.skipping import check_skipping
 from offramp.exporters.subject import Subject
 from offramp.policy import Policy
+from offramp.runtimes import Tuning
 
 ROWS = 33
 
@@ -28,7 +29,7 @@ def export(
     inputs: Any = None,
     class_names: Sequence[str] | None = None,
     segments: str | None = None,
-    tuning: dict[str, Any] | None = None,
+    tuning: Tuning | None = None,
     overwrite: bool = False,
 ) -> ExportReport:
     """Writes a model under a policy to a folder, which appears whole or not at all.
@@ -45,7 +46,7 @@ def export(
         inputs: a batch of real inputs to compare on too.
         class_names: one per class, to be written along.
         segments: for a bundle, the form of the segments' files: "pt2" (default) or "onnx".
-        tuning: plain data for a bundle to carry: the measured times by which its runtime was chosen.
+        tuning: for a bundle to carry: what `deploy(..., backend="auto")` measured, its `.tuning`.
         overwrite: replace an earlier export.
 
     Returns:

@@ -9,8 +9,9 @@ import torch
 from offramp.errors import FileFormatError, InputError
 from offramp.exporters.example import load_example
 from offramp.exporters.manifest import Manifest
-from offramp.exporters.programs import NATURAL, read_segments
-from offramp.runtimes import Runtime, StagedRuntime
+from offramp.exporters.programs import chosen_backend, make_programs, read_segments
+from offramp.runtimes import Runtime, StagedRuntime, Tuning
+from offramp.runtimes.autotuning import tuned
 
 
 def load_bundle(folder: str | Path, backend: str | None = None, device: str | torch.device | None = None) -> Runtime:
@@ -20,8 +21,10 @@ def load_bundle(folder: str | Path, backend: str | None = None, device: str | to
 
     Args:
         folder: that was given to `export(..., format="bundle")`.
-        backend: "export" runs `.pt2` files as they are, the backends of `deploy` compile them; files in ONNX form need
-            "onnxruntime" or "openvino". None: what runs the files as they are.
+        backend: "export" runs `.pt2` files as they are, the backends of `deploy` compile them, and "auto" takes for
+            every segment the fastest: by the times in the bundle if they were measured on such a machine, otherwise
+            they are measured now. Files in ONNX form need "onnxruntime" or "openvino". None: what runs the files as
+            they are.
         device: to run on; None for the kind of device that the bundle was exported on.
 
     Raises:
@@ -37,10 +40,15 @@ def load_bundle(folder: str | Path, backend: str | None = None, device: str | to
             f"{path} is an export in the format '{manifest.kind}', which is there to be run without offramp. Export "
             "with format='bundle' to load it here."
         )
+    wanted = chosen_backend(manifest.form, backend)
     place = _device(manifest.device if device is None else device)
-    programs = read_segments(path, manifest, backend, place)
+    segments = read_segments(path, manifest, place)
     entrance = load_example(path, manifest.example, place)
-    return StagedRuntime(manifest.plan, programs, manifest.names, entrance, backend or NATURAL[manifest.form])
+    if wanted == "auto":
+        known = None if manifest.tuning is None else Tuning.from_dict(manifest.tuning)
+        programs, tuning = tuned(segments, False, None, known)
+        return StagedRuntime(manifest.plan, programs, manifest.names, entrance, wanted, tuning)
+    return StagedRuntime(manifest.plan, make_programs(segments, wanted), manifest.names, entrance, wanted)
 
 
 def _device(wanted: str | torch.device) -> torch.device:

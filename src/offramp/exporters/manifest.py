@@ -16,6 +16,7 @@ from offramp.errors import FileFormatError, OfframpError
 from offramp.exporters.folder import MANIFEST, entry
 from offramp.exporters.report import Entry
 from offramp.exporters.subject import InputSpec, Subject
+from offramp.runtimes import Tuning
 from offramp.segments import Plan
 
 FORMAT = "offramp.export"
@@ -38,7 +39,7 @@ class Manifest:
         device: that the segments were exported on, e.g. "cpu".
         files: all files but the manifest and the report.
         example: structure of the inputs, for bundles; see `offramp.exporters.example`.
-        tuning: measured times by which a runtime was chosen, if the bundle carries any.
+        tuning: measured times by which a runtime was chosen, if the bundle carries any; see `Tuning`.
         versions: of offramp and torch, that wrote it.
     """
 
@@ -65,7 +66,7 @@ class Manifest:
         form: str,
         segments: Sequence[str],
         example: dict[str, Any] | None = None,
-        tuning: dict[str, Any] | None = None,
+        tuning: Tuning | None = None,
     ) -> Manifest:
         """Describes what has been written to a folder."""
         return cls(
@@ -80,7 +81,7 @@ class Manifest:
             subject.model.device.type,
             tuple(entry(path) for path in sorted(folder.iterdir())),
             example,
-            tuning,
+            None if tuning is None else tuning.to_dict(),
             {"offramp": offramp.__version__, "torch": torch.__version__},
         )
 

@@ -44,8 +44,7 @@ def check_parity(subject: Subject, artefact: Artefact, batches: dict[str, Leaves
         for what, leaves in batches.items()
     ]
     first = next(iter(batches.values()))
-    with torch.no_grad():
-        scores = subject.scores(subject.model(subject.pack(first)))
+    scores = subject.scores(subject.pack(first))
     for what, plan in hostile_plans(subject.plan, scores).items():
         found.append(comparison.run(what, first, plan, subject.staged(plan), artefact.under(plan)))
     return found
@@ -127,7 +126,6 @@ class _Comparison:
         exits = torch.cat([part.exits for part in parts]).to(logits.device)
         return Decisions(logits, exits, self.subject.plan.exits)
 
-    @torch.no_grad()
     def _near(
         self,
         leaves: Leaves,
@@ -140,7 +138,7 @@ class _Comparison:
         """Mask over `rows`: whether the score lies near the threshold where the two part."""
         if len(rows) == 0:
             return torch.zeros(0, dtype=torch.bool, device=rows.device)
-        scores = self.subject.scores(self.subject.model(self.subject.pack(leaves)))
+        scores = self.subject.scores(self.subject.pack(leaves))
         parting = torch.minimum(expected.exits, found.exits)[rows].tolist()
         return torch.tensor(
             [

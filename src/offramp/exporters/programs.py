@@ -55,31 +55,50 @@ def write_segments(subject: Subject, folder: Path, form: str) -> list[str]:
     return names
 
 
-def read_segments(folder: Path, manifest: Manifest, backend: str | None, device: torch.device) -> Sequence[Program]:
-    """Makes programs of the segments' files.
+def read_segments(folder: Path, manifest: Manifest, device: torch.device) -> Sequence[Segment]:
+    """What was written, one segment per stop: all that a backend may use of one that was cut from a model.
 
     Args:
         folder: of the export.
         manifest: of the export, checked.
-        backend: what to run them with; None for what runs the files as they are.
         device: to run on.
 
     Raises:
-        FileFormatError: a file cannot be read by this version of torch, or not by this backend.
+        FileFormatError: a file cannot be read by this version of torch.
+        MissingExtraError: the packages for ONNX are not installed.
+    """
+    read = _read_onnx if manifest.form == "onnx" else _read_pt2
+    parts = [read(folder / file, manifest, k, device) for k, file in enumerate(manifest.segments)]
+    return cast("Sequence[Segment]", parts)
+
+
+def make_programs(segments: Sequence[Segment], backend: str) -> Sequence[Program]:
+    """Makes segments executable.
+
+    Args:
+        segments: from `read_segments`.
+        backend: "export" runs `.pt2` files as they are, the others compile them.
+
+    Raises:
         PolicyError: there is no such backend.
         MissingExtraError: its packages are not installed.
     """
-    wanted = backend or NATURAL[manifest.form]
-    if manifest.form == "onnx" and wanted not in OF_ONNX:
+    return segments if backend == PROGRAMS else find_backend(backend)(segments)
+
+
+def chosen_backend(form: str, wanted: str | None) -> str:
+    """The backend to run segments of a form with; None stands for what runs the files as they are.
+
+    Raises:
+        FileFormatError: the backend cannot read that form.
+    """
+    backend = wanted or NATURAL[form]
+    if form == "onnx" and backend not in OF_ONNX:
         raise FileFormatError(
-            f"{folder} holds its segments as ONNX, which the backend {wanted!r} cannot read. Use one of "
+            f"The export holds its segments as ONNX, which the backend {backend!r} cannot read. Use one of "
             f"{', '.join(OF_ONNX)}, or export with segments='pt2'."
         )
-    read = _read_onnx if manifest.form == "onnx" else _read_pt2
-    parts = [read(folder / file, manifest, k, device) for k, file in enumerate(manifest.segments)]
-    # What was read from a file has all that a backend may use of a segment that was cut from a model.
-    segments = cast("Sequence[Segment]", parts)
-    return segments if wanted == PROGRAMS else find_backend(wanted)(segments)
+    return backend
 
 
 def _read_onnx(path: Path, manifest: Manifest, k: int, device: torch.device) -> OnnxSegment:

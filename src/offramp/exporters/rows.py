@@ -19,7 +19,11 @@ Leaves = list[Any]
 
 
 def random_rows(subject: Subject, rows: int, seed: int = 0) -> Leaves:
-    """Rows drawn around the example: numbers with its mean and spread, other values of a row in another order."""
+    """Rows drawn around the example: numbers with its mean and spread, other values of a row in another order.
+
+    Masks stay as they are in the example: in another order they might hide everything that a token sees, and what comes
+    out of nothing is no question to ask of a model.
+    """
     generator = torch.Generator().manual_seed(seed)
     signature, device = subject.entrance.signature, subject.entrance.device
     return [
@@ -34,10 +38,14 @@ def _drawn(x: Tensor, rows: int, generator: torch.Generator) -> Tensor:
         wide = x.float()
         spread = float(wide.std()) if wide.numel() > 1 and float(wide.std()) > 0 else 1.0
         return (float(wide.mean()) + spread * torch.randn(repeated.shape, generator=generator)).to(x.dtype)
-    if x.ndim < 2:
+    if x.ndim < 2 or _is_mask(x):
         return x[torch.randint(len(x), (rows,), generator=generator)]
     order = torch.rand(repeated.shape, generator=generator).argsort(dim=-1)
     return repeated.gather(-1, order)
+
+
+def _is_mask(x: Tensor) -> bool:
+    return bool(((x == 0) | (x == 1)).all())
 
 
 def joined(signature: Signature, batches: Sequence[Leaves]) -> Leaves:
@@ -48,7 +56,6 @@ def joined(signature: Signature, batches: Sequence[Leaves]) -> Leaves:
     ]
 
 
-@torch.no_grad()
 def rows_at_thresholds(subject: Subject, leaves: Leaves) -> Leaves | None:
     """Rows just above and just below the thresholds of the open exits.
 
@@ -66,8 +73,8 @@ def rows_at_thresholds(subject: Subject, leaves: Leaves) -> Leaves | None:
     if not all(x.is_floating_point() for x, has in zip(leaves, signature.has_rows, strict=True) if has):
         return None
     found: list[Leaves] = []
-    for stop, threshold in enumerate(subject.plan.thresholds):
-        scores = subject.scores(subject.model(subject.pack(leaves)))[stop]
+    all_scores = subject.scores(subject.pack(leaves))
+    for stop, (scores, threshold) in enumerate(zip(all_scores, subject.plan.thresholds, strict=True)):
         above, below = (mask.nonzero().flatten() for mask in (scores > threshold, scores < threshold))
         pairs = min(len(above), len(below), PAIRS)
         if pairs:
@@ -80,7 +87,7 @@ def _bisected(subject: Subject, stop: int, threshold: float, above: Leaves, belo
     has_rows = subject.entrance.signature.has_rows
     for _ in range(STEPS):
         middle = [(a + b) / 2 if has else a for a, b, has in zip(above, below, has_rows, strict=True)]
-        leaves = subject.scores(subject.model(subject.pack(middle)))[stop] > threshold
+        leaves = subject.scores(subject.pack(middle), stop + 1)[stop] > threshold
         above = [_where(leaves, m, a) if has else a for m, a, has in zip(middle, above, has_rows, strict=True)]
         below = [_where(leaves, b, m) if has else b for m, b, has in zip(middle, below, has_rows, strict=True)]
     return above, below

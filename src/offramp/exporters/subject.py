@@ -7,11 +7,12 @@ from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any
 
+import torch
 from torch import Tensor
 from torch.utils import _pytree as pytree
 
 from offramp.errors import ExportError
-from offramp.exit_model import ExitModel
+from offramp.exit_model import Arrival, ExitModel
 from offramp.policy import Policy
 from offramp.runtimes import EagerRuntime, StagedRuntime
 from offramp.segments import Entrance, Plan, Segment, segments_of
@@ -98,11 +99,30 @@ class Subject:
         """The same model under other thresholds."""
         return StagedRuntime(plan, self.segments, self.names, self.entrance, "eager")
 
-    def scores(self, logits: Sequence[Tensor]) -> list[Tensor]:
-        """Scores `[n]` at every stop but the last, from the logits `[n, classes]` of all exits."""
-        early = self.plan.stops[:-1]
-        earlier = [logits[k] for k in early] if self.plan.uses_earlier else []
-        return [self.plan.policy.score(k, logits[k], earlier[:i]) for i, k in enumerate(early)]
+    @torch.no_grad()
+    def scores(self, inputs: Any, stops: int | None = None) -> list[Tensor]:
+        """Scores `[n]` of all rows at the stops, the last excepted; what lies behind does not run.
+
+        Args:
+            inputs: as for the runtime.
+            stops: only at so many, from the earliest on.
+        """
+        early = self.plan.stops[:-1][:stops]
+        scores: list[Tensor] = []
+        earlier: list[Tensor] = []
+
+        def visit(arrival: Arrival) -> Tensor | None:
+            if arrival.exit in early:
+                logits = arrival.logits()
+                scores.append(self.plan.policy.score(arrival.exit, logits, earlier))
+                if self.plan.uses_earlier:
+                    earlier.append(logits)
+            nobody = torch.empty(0, dtype=torch.long, device=self.entrance.device)
+            return nobody if arrival.exit == early[-1] else None
+
+        if early:
+            self.model.traverse(inputs, visit)
+        return scores
 
 
 def _names(inputs: tuple[tuple[Any, ...], dict[str, Any]]) -> list[str]:

@@ -1,4 +1,4 @@
-"""Takes exits in plain PyTorch, on the live model: for every model that can be cut."""
+"""Takes exits in plain PyTorch, on the live model: takes every model that can be cut; others are checked by it."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ from offramp.decisions import Decisions
 from offramp.errors import InputError
 from offramp.exit_model import Arrival, ExitModel
 from offramp.policy import Policy
+from offramp.runtimes.form import Form, FormingEntrance
 from offramp.runtimes.ledger import Ledger
 from offramp.runtimes.runtime import Runtime
 from offramp.runtimes.staged import StagedRuntime
-from offramp.segments import Entrance, Plan, segments_of
+from offramp.segments import Plan, segments_of
 
 
 class EagerRuntime(Runtime):
@@ -26,6 +27,7 @@ class EagerRuntime(Runtime):
     Args:
         model: in evaluation mode.
         policy: for the model's number of exits.
+        form: that the model has; inputs are brought into it.
 
     Example:
         >>> from torch import nn
@@ -36,8 +38,9 @@ class EagerRuntime(Runtime):
         tensor([0, 0, 0, 0, 0])
     """
 
-    def __init__(self, model: ExitModel, policy: Policy) -> None:
+    def __init__(self, model: ExitModel, policy: Policy, form: Form | None = None) -> None:
         self.model = model
+        self.form = form or Form()
         self.plan = Plan.of(model, policy)
         model.chain()  # cut now, so that the first call does not wait for it
 
@@ -63,10 +66,11 @@ class EagerRuntime(Runtime):
             score = None if exit == last else self.policy.score(exit, logits, ledger.earlier)
             return ledger.settle(logits, score)
 
-        self.model.traverse(inputs, visit)
+        self.model.traverse(self.form.inputs(inputs), visit)
         return ledger.decisions()
 
     def staged(self) -> StagedRuntime:
         """The same model, segment by segment."""
         segments = segments_of(self.model, self.plan)
-        return StagedRuntime(self.plan, segments, [s.name for s in segments], Entrance.of(self.model), "eager")
+        entrance = FormingEntrance.into(self.model, self.form)
+        return StagedRuntime(self.plan, segments, [s.name for s in segments], entrance, "eager")

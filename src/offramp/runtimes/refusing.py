@@ -18,6 +18,8 @@ from offramp.runtimes.runtime import Runtime
 from offramp.runtimes.staged import StagedRuntime
 from offramp.samples import Samples, timed_rows
 
+SIZES = (1, 8, 64, 256)
+"""Batch sizes that are measured where none are named."""
 ROUNDS = 21
 LEAST = 64
 """Samples that are timed in each round, at least."""

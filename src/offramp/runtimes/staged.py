@@ -12,6 +12,7 @@ from offramp.decisions import Decisions
 from offramp.errors import StageError
 from offramp.runtimes.ledger import Ledger
 from offramp.runtimes.runtime import Runtime
+from offramp.runtimes.tuning import Tuning
 from offramp.segments import Entrance, Plan
 
 Program = Callable[..., Sequence[Tensor]]
@@ -27,16 +28,24 @@ class StagedRuntime(Runtime):
         names: of the cuts where the stops are, for error messages.
         entrance: checks and flattens the inputs.
         backend: what the programs are, e.g. "compile".
+        tuning: by which they were chosen, where that is so.
     """
 
     def __init__(
-        self, plan: Plan, programs: Sequence[Program], names: Sequence[str], entrance: Entrance, backend: str
+        self,
+        plan: Plan,
+        programs: Sequence[Program],
+        names: Sequence[str],
+        entrance: Entrance,
+        backend: str,
+        tuning: Tuning | None = None,
     ) -> None:
         self.plan = plan
         self.programs = tuple(programs)
         self.names = tuple(names)
         self.entrance = entrance
         self.backend = backend
+        self.tuning = tuning
 
     @torch.no_grad()
     def __call__(self, inputs: Any) -> Decisions:

@@ -12,6 +12,7 @@ from offramp.comparison import Answer, least_rounds, rising
 from offramp.errors import VerdictError
 from offramp.exit_model import ExitModel
 from offramp.policy import Policy
+from offramp.runtimes.refusing import LEAST, ROUNDS, SIZES
 from offramp.samples import Samples
 from offramp.verdicts import memory
 from offramp.verdicts.bench import Bench, Timing
@@ -21,22 +22,18 @@ from offramp.verdicts.trial import Trial
 
 __all__ = ["Answer", "Planned", "Point", "Showing", "Verdict", "checked", "planned", "verdict"]
 
-BATCH_SIZES = (1, 8, 64, 256)
-ROUNDS = 21
-SAMPLES = 64
-
 
 def verdict(
     model: ExitModel,
     policy: Policy,
     data: Any,
     *,
-    batch_sizes: Sequence[int] = BATCH_SIZES,
+    batch_sizes: Sequence[int] = SIZES,
     device: torch.device | str | None = None,
     backend: str = "eager",
     smaller: nn.Module | None = None,
     rounds: int = ROUNDS,
-    samples: int = SAMPLES,
+    samples: int = LEAST,
     split: str = "unnamed",
     seed: int = 0,
 ) -> Verdict:
@@ -96,7 +93,7 @@ def verdict(
     )
 
 
-def checked(batch_sizes: Sequence[int], rounds: int = ROUNDS, samples: int = SAMPLES) -> list[int]:
+def checked(batch_sizes: Sequence[int], rounds: int = ROUNDS, samples: int = LEAST) -> list[int]:
     """The batch sizes, rising and each once, where they and the numbers can be had.
 
     Raises:

@@ -9,9 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from offramp.backbones import arguments
+from offramp.backbones import arguments, final_logits
 from offramp.criteria import Always
-from offramp.exit_model import ExitModel, attach, final_logits
+from offramp.exit_model import ExitModel, attach
 from offramp.latency import Network
 from offramp.policy import NEVER, Policy, always
 from offramp.runtimes import Runtime, deploy

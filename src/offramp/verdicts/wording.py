@@ -128,7 +128,9 @@ def remainder(batch: int, found: Remainder) -> str:
         "gathers": found.gathers,
         "the rest": found.rest,
     }
-    listed = ", ".join(f"{name} {100 * seconds / found.measured:.1f} %" for name, seconds in parts.items())
+    # Compiled segments contain their gates, which is not the same as gates that take no time.
+    shown = {name: seconds for name, seconds in parts.items() if name != "gates" or seconds}
+    listed = ", ".join(f"{name} {100 * seconds / found.measured:.1f} %" for name, seconds in shown.items())
     return (
         f"Batch {batch}: {100 * found.of_linear:.0f} % of the linear bound, {100 * found.of_segments:.0f} % of "
         f"the segment-cost bound; of the measured time go to {listed}."

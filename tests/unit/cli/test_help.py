@@ -7,7 +7,7 @@ import pytest
 
 import offramp
 
-COMMANDS = ["demo", "inspect", "train", "calibrate", "evaluate", "report"]
+COMMANDS = ["demo", "inspect", "train", "calibrate", "evaluate", "verdict", "report"]
 
 
 def run_python(code: str, *arguments: str) -> subprocess.CompletedProcess[str]:

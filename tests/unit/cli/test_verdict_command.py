@@ -69,14 +69,17 @@ def test_impossible_options(failing: Callable[..., str], tokens: list[str], mess
     assert message in failing(2, "verdict", *tokens)
 
 
-def test_a_model_of_ones_own_needs_exits(
-    failing: Callable[..., str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("at", [[], ["--at", "auto:1"]])
+def test_for_a_model_of_ones_own_places_are_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at: list[str]
 ) -> None:
     (tmp_path / "own_plan.py").write_text(
-        "from torch import nn\nnet = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 3))\n"
+        "from torch import nn\nnet = nn.Sequential(*[nn.Linear(4, 4) for _ in range(6)], nn.Linear(4, 3))\n"
     )
     monkeypatch.chdir(tmp_path)
-    assert "say where the exits are, e.g. --at 0.3 0.6" in failing(2, "verdict", "own_plan:net", "--input", "4")
+    found = judged(tmp_path, "own_plan:net", "--input", 4, "--rates", 0.25, *at, "--batch-sizes", 8)
+    assert len(found["cuts"]) == 1
+    assert found["points"][0]["shares"] == [0.25, 0.75]
 
 
 def test_a_run_has_its_own_exits(failing: Callable[..., str], trained: Path) -> None:

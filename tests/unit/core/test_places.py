@@ -54,7 +54,7 @@ def test_what_cannot_be_cut_says_why():
     assert places["out"].refused is None
 
 
-def test_a_container_that_cannot_be_entered_is_one_place_and_counted_once():
+def test_inside_a_container_that_tracing_cannot_enter_hooks_cut():
     class Branching(nn.Module):
         def __init__(self) -> None:
             super().__init__()
@@ -65,10 +65,14 @@ def test_a_container_that_cannot_be_entered_is_one_place_and_counted_once():
             return y if y.isfinite().all() else x
 
     backbone = nn.Sequential(nn.Linear(4, 10), Branching(), nn.Linear(10, 3))
-    places = ofr.inspect(backbone, torch.ones(2, 4))
-    assert [p.name for p in places] == ["0", "1", "2"]
-    assert [p.macs for p in places] == [40, 140, 170]
-    assert [p.parameters for p in places] == [50, 160, 193]
+    survey = ofr.backbones.survey(backbone, torch.ones(2, 4))
+    assert [p.name for p in survey.places] == ["0", "1.inner", "1", "2"]
+    assert [p.macs for p in survey.places] == [40, 140, 140, 170]
+    assert [p.parameters for p in survey.places] == [50, 160, 160, 193]
+    assert [p.engine for p in survey.places] == ["spine", "hooks", "spine", "spine"]
+    assert "'1' (Branching) cannot be divided" in survey.refusals["spine"]
+    assert "data-dependent" in survey.refusals["export"]
+    assert ofr.attach(backbone, at=["1.inner"], example=torch.ones(2, 4)).chain().engine == "hooks"
 
 
 def test_inspecting_changes_nothing(tiny):

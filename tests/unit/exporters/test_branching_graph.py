@@ -148,9 +148,8 @@ def test_a_ruined_segment_touches_nobody_who_left_before_it(case: Any, graph: An
     for inner in branching._graphs(ruined.graph):
         for weight in inner.initializer:
             if weight.name.startswith(("s1/", "s2/", "s3/")) and weight.data_type == onnx.TensorProto.FLOAT:
-                shape = tuple(weight.dims)
-                if "threshold" not in weight.name:
-                    weight.CopyFrom(onnx.numpy_helper.from_array(np.full(shape, np.nan, dtype=np.float32), weight.name))
+                nothing = np.full(tuple(weight.dims), np.nan, dtype=np.float32)
+                weight.CopyFrom(onnx.numpy_helper.from_array(nothing, weight.name))
     inputs = case.batch(30, seed=7)
     expected = case.decide(inputs)
     found = graph_file.Graph(session(ruined), subject)(inputs)
@@ -208,6 +207,30 @@ def test_what_the_file_says_about_itself(case: Any, written: Callable[..., Any])
     assert Plan.from_dict(facts["plan"]).costs.tolist() == facts["macs"]
     outputs = {x.name: [d.dim_param or d.dim_value for d in x.type.tensor_type.shape.dim] for x in model.graph.output}
     assert outputs == {"logits": ["rows", 4], "exits": ["rows"]}
+
+
+class Reordering(torch.nn.Module):
+    """Its parts are called in the graph as what joins segments might be."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("order", torch.tensor([3, 1, 2, 0]))
+        self.rest = torch.nn.Linear(4, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        index = x[:, self.order]
+        rows = self.rest(index)
+        return rows[:, self.order]
+
+
+def test_names_inside_a_model_do_not_collide(halving: Callable[..., Any], tiny_mlp: Any) -> None:
+    backbone = torch.nn.Sequential(Reordering(), Reordering(), Reordering())
+    model = ofr.attach(backbone, at=["0", "1"], example=torch.randn(2, 4)).eval()
+    case = type(halving(tiny_mlp))(model, ofr.Policy(ofr.criteria.Margin(), [0.2, 0.2]), tiny_mlp.batch)
+    subject, graph = built(case)
+    onnx.checker.check_model(graph, full_check=True)
+    inputs = torch.randn(20, 4, generator=torch.Generator().manual_seed(0))
+    agrees(subject, session(graph), case.decide(inputs), inputs)
 
 
 def test_inputs_are_called_as_in_the_model(tiny_pair: Any, halving: Callable[..., Any]) -> None:

@@ -15,6 +15,8 @@ import offramp as ofr
 from offramp.errors import FileFormatError, InputError, PolicyError
 from offramp.exporters import export, load_bundle
 from offramp.exporters.manifest import Manifest, _digest
+from offramp.exporters.subject import Subject
+from offramp.runtimes.tuning import Place, Tuning
 
 
 @pytest.fixture
@@ -149,9 +151,16 @@ def test_a_manifest_survives_a_round_trip(case: Any, folder: Path) -> None:
 
 
 def test_tuning_travels_with_the_bundle(case: Any, tmp_path: Path) -> None:
-    times = {"cpu": {"eager": {"1": 0.01}}}
-    export(case.model, case.policy, tmp_path / "x", tuning=times)
-    assert Manifest.load(tmp_path / "x").tuning == times
+    segments = Subject.of(case.model, case.policy, None).segments
+    names = tuple(segment.name for segment in segments)
+    here = Place.here(torch.device("cpu"), names, torch.float32, False)
+    tuning = Tuning(here, (1, 8), {"eager": ((1e-3, 2e-3),) * 4, "aoti": ((2e-3, 4e-3),) * 4}, {})
+    export(case.model, case.policy, tmp_path / "x", tuning=tuning)
+    runtime = load_bundle(tmp_path / "x", "auto").staged()
+    assert runtime.tuning == tuning
+    assert runtime.tuning.chosen == ("eager",)
+    inputs = case.batch(9, seed=1)
+    assert runtime(inputs).exits.tolist() == case.decide(inputs).exits.tolist()
 
 
 def test_an_input_that_no_json_holds(tmp_path: Path) -> None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 
 import offramp as ofr
 from offramp.latency import Laps
-from offramp.verdicts.remainder import Anatomy, remainder
+from offramp.verdicts import wording
+from offramp.verdicts.remainder import Anatomy, Remainder, remainder
 
 
 def laps(*requests: float) -> Laps:
@@ -37,6 +40,15 @@ def test_the_parts_add_up():
     assert found.of_linear == pytest.approx(11 / 15)
     assert found.of_segments == pytest.approx(13 / 15)
     assert found.to_dict()["of_linear"] == found.of_linear
+
+
+def test_gates_inside_compiled_segments_are_not_said_to_be_free():
+    split = Remainder(measured=10.0, linear=7.0, small_batches=1.0, gates=0.0, gathers=0.5, rest=1.5)
+    assert wording.remainder(64, split) == (
+        "Batch 64: 70 % of the linear bound, 80 % of the segment-cost bound; of the measured time go to "
+        "small batches 10.0 %, gathers 5.0 %, the rest 15.0 %."
+    )
+    assert "gates 5.0 %" in wording.remainder(64, replace(split, gates=0.5))
 
 
 def test_a_segment_that_nobody_reaches_costs_nothing():

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from rich.markup import escape
 from rich.table import Table
+from torch import nn
 
 import offramp as ofr
 from offramp import verdicts, zoo
@@ -57,7 +58,7 @@ class Options:
         Raises:
             UsageError: there is no such backend, or a number is out of range.
         """
-        check_name("backend", self.backend, ["eager", *BACKENDS])
+        check_name("backend", self.backend, ["eager", "auto", *BACKENDS])
         try:
             verdicts.checked(self.batch_sizes, self.rounds, self.samples)
         except VerdictError as error:
@@ -70,7 +71,7 @@ class Plan:
 
     Attributes:
         model: its name, see `offramp.cli.models`.
-        at: cuts, as names or shares of the MACs; empty for the zoo's own.
+        at: cuts, as names or shares of the MACs, or "auto"; empty for the zoo's own, and "auto" for other models.
         rates: share of the arriving rows that leaves, per early exit; empty for a half each.
         shape: of one input; None for the model's own.
         head: name of the exit head.
@@ -135,14 +136,18 @@ def show(verdict: Verdict, subject: str, session: Session) -> None:
 
 def _attached(plan: Plan) -> ofr.ExitModel:
     backbone, example = models.resolve(plan.model, plan.shape)
-    own = zoo.default_cuts(plan.model) if plan.model in zoo.ARCHITECTURES else []
-    at = [cut_at(item, backbone) for item in plan.at] or own
-    if not at:
-        raise UsageError(
-            f"{plan.model}: say where the exits are, e.g. --at 0.3 0.6 for shares of the MACs. See the places with: "
-            f"offramp inspect {plan.model}"
-        )
-    return ofr.attach(backbone, at, example, head=plan.head)
+    return ofr.attach(backbone, _places(plan, backbone), example, head=plan.head)
+
+
+def _places(plan: Plan, backbone: nn.Module) -> list[str | float] | str:
+    """Where the exits go: as asked for, or the zoo's own places, or left to `attach`, as many as there are rates."""
+    if len(plan.at) == 1 and plan.at[0].startswith("auto"):
+        return plan.at[0]
+    if plan.at:
+        return [cut_at(item, backbone) for item in plan.at]
+    if plan.model in zoo.ARCHITECTURES:
+        return [*zoo.default_cuts(plan.model)]
+    return f"auto:{len(plan.rates)}" if plan.rates else "auto"
 
 
 def _measured(

@@ -10,12 +10,12 @@ import importlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from offramp.errors import ExportError, closest
 from offramp.exporters.artefact import Artefact
 from offramp.exporters.manifest import Manifest
 from offramp.exporters.subject import Subject
+from offramp.runtimes import Tuning
 
 FORMATS: dict[str, str] = {
     "bundle": "offramp.exporters.formats.bundle",
@@ -31,11 +31,11 @@ class Options:
 
     Attributes:
         segments: form of the segments' files, "pt2" or "onnx"; None for the format's own.
-        tuning: measured times for a bundle to carry, as plain data.
+        tuning: measured times for a bundle to carry.
     """
 
     segments: str | None = None
-    tuning: dict[str, Any] | None = None
+    tuning: Tuning | None = None
 
 
 Write = Callable[[Subject, Path, Options], tuple[Manifest, Sequence[Artefact]]]

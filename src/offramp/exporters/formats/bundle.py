@@ -8,7 +8,7 @@ from offramp.exporters.artefact import Artefact, staged_artefact
 from offramp.exporters.example import load_example, save_example
 from offramp.exporters.formats import Options
 from offramp.exporters.manifest import Manifest
-from offramp.exporters.programs import read_segments, write_segments
+from offramp.exporters.programs import chosen_backend, make_programs, read_segments, write_segments
 from offramp.exporters.subject import Subject
 from offramp.runtimes import StagedRuntime
 
@@ -25,6 +25,7 @@ def write(subject: Subject, folder: Path, options: Options) -> tuple[Manifest, l
     example = save_example(subject.entrance, folder)
     manifest = Manifest.of(subject, folder, "bundle", form, files, example, options.tuning)
     device = subject.entrance.device
-    programs = read_segments(folder, manifest, None, device)
+    backend = chosen_backend(form, None)
+    programs = make_programs(read_segments(folder, manifest, device), backend)
     entrance = load_example(folder, example, device)
-    return manifest, [staged_artefact(StagedRuntime(subject.plan, programs, subject.names, entrance, form))]
+    return manifest, [staged_artefact(StagedRuntime(subject.plan, programs, subject.names, entrance, backend))]

@@ -13,7 +13,7 @@ from offramp.errors import ExportError
 from offramp.exporters.artefact import Artefact, staged_artefact
 from offramp.exporters.formats import Options
 from offramp.exporters.manifest import Manifest
-from offramp.exporters.programs import read_segments, write_segments
+from offramp.exporters.programs import make_programs, read_segments, write_segments
 from offramp.exporters.subject import Subject
 from offramp.lowering import OPSET, require_onnx
 from offramp.runtimes import StagedRuntime
@@ -37,7 +37,7 @@ def write(subject: Subject, folder: Path, options: Options) -> tuple[Manifest, l
     files = write_segments(subject, folder, "onnx")
     graph = write_graph(subject, folder, files, metadata(subject))
     manifest = Manifest.of(subject, folder, "onnx", "onnx", files)
-    programs = read_segments(folder, manifest, "onnxruntime", subject.entrance.device)
+    programs = make_programs(read_segments(folder, manifest, subject.entrance.device), "onnxruntime")
     runtime = StagedRuntime(subject.plan, programs, subject.names, subject.entrance, "onnxruntime")
     return manifest, [Artefact("graph", graph.under, graph.executed), staged_artefact(runtime)]
 

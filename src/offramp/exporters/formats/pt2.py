@@ -8,7 +8,7 @@ from offramp.errors import ExportError
 from offramp.exporters.artefact import Artefact, staged_artefact
 from offramp.exporters.formats import Options
 from offramp.exporters.manifest import Manifest
-from offramp.exporters.programs import PROGRAMS, read_segments, write_segments
+from offramp.exporters.programs import PROGRAMS, make_programs, read_segments, write_segments
 from offramp.exporters.subject import Subject
 from offramp.runtimes import StagedRuntime
 
@@ -25,6 +25,6 @@ def write(subject: Subject, folder: Path, options: Options) -> tuple[Manifest, l
         )
     files = write_segments(subject, folder, "pt2")
     manifest = Manifest.of(subject, folder, "pt2", "pt2", files)
-    programs = read_segments(folder, manifest, PROGRAMS, subject.entrance.device)
+    programs = make_programs(read_segments(folder, manifest, subject.entrance.device), PROGRAMS)
     runtime = StagedRuntime(subject.plan, programs, subject.names, subject.entrance, PROGRAMS)
     return manifest, [staged_artefact(runtime)]

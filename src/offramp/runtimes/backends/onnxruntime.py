@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from offramp.errors import InputError
-from offramp.lowering import require_onnx, to_onnx
+from offramp.lowering import require_onnx
+from offramp.runtimes.onnx_segments import array, each_loaded
 from offramp.segments import Segment
 
 if TYPE_CHECKING:
@@ -22,17 +22,11 @@ def lower(segments: Sequence[Segment]) -> list[Callable[..., list[Tensor]]]:
 
     Raises:
         MissingExtraError: onnxruntime, onnx or onnxscript is not installed.
-        ExportError: an operation has no ONNX form.
-        InputError: the model is not on the CPU.
+        ExportError: an operation has no ONNX form, or ONNX Runtime refuses the model.
+        InputError: the model is not on the CPU, or in bfloat16.
     """
     require_onnx("onnxruntime")
-    for segment in segments:
-        device = segment.example[0].device
-        if device.type != "cpu":
-            raise InputError(
-                f"backend='onnxruntime' runs on the CPU, the model is on {device}: move it, or use 'compile'."
-            )
-    return [session_program(session(to_onnx(segment).SerializeToString())) for segment in segments]
+    return [session_program(s) for s in each_loaded("onnxruntime", segments, session)]
 
 
 def session(model: bytes | str) -> onnxruntime.InferenceSession:
@@ -50,11 +44,11 @@ def session(model: bytes | str) -> onnxruntime.InferenceSession:
 
 
 def session_program(session: onnxruntime.InferenceSession) -> Callable[..., list[Tensor]]:
-    """Runs a session on tensors; neither inputs nor outputs are copied where their memory is contiguous."""
+    """Runs a session on tensors; neither inputs nor outputs are copied where they are in the default layout."""
     names = [x.name for x in session.get_inputs()]
 
     def run(*tensors: Tensor) -> list[Tensor]:
-        found = session.run(None, {name: t.contiguous().numpy() for name, t in zip(names, tensors, strict=False)})
+        found = session.run(None, {name: array(t) for name, t in zip(names, tensors, strict=True)})
         return [torch.from_numpy(x) for x in found]
 
     return run

@@ -10,8 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from offramp.errors import InputError, MissingExtraError
-from offramp.lowering import to_onnx
+from offramp.errors import MissingExtraError
+from offramp.runtimes.onnx_segments import array, each_loaded
 from offramp.segments import Segment
 
 
@@ -20,8 +20,8 @@ def lower(segments: Sequence[Segment]) -> list[Callable[..., list[Tensor]]]:
 
     Raises:
         MissingExtraError: openvino, onnx or onnxscript is not installed.
-        ExportError: an operation has no ONNX form.
-        InputError: the model is not on the CPU.
+        ExportError: an operation has no ONNX form, or OpenVINO refuses the model.
+        InputError: the model is not on the CPU, or in bfloat16.
     """
     try:
         openvino: Any = importlib.import_module("openvino")
@@ -30,18 +30,15 @@ def lower(segments: Sequence[Segment]) -> list[Callable[..., list[Tensor]]]:
             f"backend='openvino' needs the package openvino ({error}). Install it with: pip install 'offramp[openvino]'"
         ) from error
     core = openvino.Core()
-    settings = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_NUM_THREADS": torch.get_num_threads()}
-    programs = []
-    for segment in segments:
-        device = segment.example[0].device
-        if device.type != "cpu":
-            raise InputError(
-                f"backend='openvino' runs on the CPU, the model is on {device}: move it, or use 'compile'."
-            )
+    settings = {
+        "PERFORMANCE_HINT": "LATENCY",
+        "INFERENCE_NUM_THREADS": torch.get_num_threads(),
         # By itself OpenVINO may compute in half precision where the processor can.
-        model = core.read_model(to_onnx(segment).SerializeToString())
-        programs.append(_program(core.compile_model(model, "CPU", settings | {"INFERENCE_PRECISION_HINT": "f32"})))
-    return programs
+        "INFERENCE_PRECISION_HINT": "f32",
+    }
+    return each_loaded(
+        "openvino", segments, lambda model: _program(core.compile_model(core.read_model(model), "CPU", settings))
+    )
 
 
 def _program(compiled: Any) -> Callable[..., list[Tensor]]:
@@ -51,7 +48,7 @@ def _program(compiled: Any) -> Callable[..., list[Tensor]]:
     def run(*tensors: Tensor) -> list[Tensor]:
         if not hasattr(own, "request"):
             own.request = compiled.create_infer_request()
-        found = own.request.infer([t.contiguous().numpy() for t in tensors], share_inputs=True)
+        found = own.request.infer([array(t) for t in tensors], share_inputs=True)
         return [torch.from_numpy(found[i].copy()) for i in range(len(found))]
 
     return run

@@ -34,7 +34,7 @@ class Probe:
 
 
 @dataclass(frozen=True)
-class Advice:
+class Proposal:
     """Where to put exits.
 
     Attributes:
@@ -61,14 +61,14 @@ class Advice:
         return "\n".join(lines) + f"\n({self.samples} samples that the probes were not fitted to; * proposed)"
 
 
-def advise(
+def propose(
     backbone: nn.Module,
     example: Any,
     loader: Iterable[Any],
     exits: int = AUTO_COUNT,
     samples: int = 2000,
     seed: int = 0,
-) -> Advice:
+) -> Proposal:
     """Proposes places for exits by what each depth can predict.
 
     At every place a linear probe is fitted in closed form: with features `x` pooled as `pooled_linear` does and brought
@@ -90,10 +90,11 @@ def advise(
 
     Example:
         >>> from torch import nn
+        >>> _ = torch.manual_seed(0)
         >>> backbone = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 8), nn.ReLU(), nn.Linear(8, 2))
         >>> inputs = torch.randn(64, 4, generator=torch.Generator().manual_seed(0))
-        >>> advice = advise(backbone, inputs[:2], [(inputs, (inputs[:, 0] > 0).long())], exits=1)
-        >>> advice.at
+        >>> proposal = propose(backbone, inputs[:2], [(inputs, (inputs[:, 0] > 0).long())], exits=1)
+        >>> proposal.at
         ['1']
     """
     places = spread(backbones.inspect(backbone, example), backbone)
@@ -103,7 +104,7 @@ def advise(
     right = torch.stack([_right(x, labels, fitting, judging) for x in features])
     saved = right * torch.tensor([[1 - p.share] for p in places])
     chosen = _chosen(saved, exits)
-    return Advice(
+    return Proposal(
         at=[places[k].name for k in chosen],
         probes=tuple(Probe(p, float(r.float().mean())) for p, r in zip(places, right, strict=True)),
         plain=float((logits.argmax(1) == labels)[judging].float().mean()),
@@ -148,14 +149,14 @@ def _collect(
         for batch in loader:
             inputs, target = unpack(batch)
             if target is None:
-                raise RecordingError("advise(loader=...): the batches have no labels, and a probe is fitted to them.")
+                raise RecordingError("propose(loader=...): the batches have no labels, and a probe is fitted to them.")
             args, kwargs = backbones.arguments(backbones.map_tensors(lambda t: t.to(device), inputs))
             logits.append(backbones.final_logits(backbone(*args, **kwargs)).float().cpu())
             labels.append(torch.as_tensor(target).cpu())
             if sum(map(len, labels)) >= samples:
                 break
     if sum(map(len, labels)) < 2:
-        raise RecordingError("advise(loader=...) got fewer than two samples: the loader is empty, or nearly.")
+        raise RecordingError("propose(loader=...) got fewer than two samples: the loader is empty, or nearly.")
     return [torch.cat(features[name]) for name in names], torch.cat(logits), torch.cat(labels)
 
 

@@ -1,0 +1,158 @@
+"""The tensors behind the scheduler's tickets: rows that wait for a stage, and answers that are not complete yet."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from offramp.decisions import Decisions
+from offramp.errors import StageError
+from offramp.runtimes.ledger import going_on
+from offramp.runtimes.staged import StagedRuntime
+from offramp.runtimes.streaming.scheduler import Fire, Ticket
+from offramp.segments import Plan
+
+Chunk = Sequence[Tensor]
+"""Tensors of the same rows: the carry and, where the criterion reads them, earlier logits."""
+
+Answer = Decisions | StageError
+
+
+class Queue:
+    """Rows that wait for one stage, first in, first out."""
+
+    def __init__(self) -> None:
+        self._chunks: deque[Chunk] = deque()
+
+    def put(self, chunk: Chunk) -> None:
+        """Lines rows up at the end."""
+        self._chunks.append(chunk)
+
+    def take(self, rows: int) -> list[Chunk]:
+        """Removes so many rows from the head; there must be as many."""
+        taken: list[Chunk] = []
+        while rows:
+            chunk = self._chunks.popleft()
+            if len(chunk[0]) > rows:
+                self._chunks.appendleft([t[rows:] for t in chunk])
+                chunk = [t[:rows] for t in chunk]
+            taken.append(chunk)
+            rows -= len(chunk[0])
+        return taken
+
+
+class Request:
+    """What is known of the answer to one request.
+
+    Args:
+        rows: how many it has.
+    """
+
+    def __init__(self, rows: int) -> None:
+        self.missing = rows
+        self._logits: list[Tensor] = [torch.empty(0)] * rows
+        self._exits = [0] * rows
+
+    def settle(self, row: int, logits: Tensor, exit: int) -> None:
+        """Enters a row's logits `[classes]` and the exit that it took."""
+        self._logits[row] = logits
+        self._exits[row] = exit
+        self.missing -= 1
+
+    def decisions(self, plan: Plan) -> Decisions:
+        """The answer, when no row is missing."""
+        logits = torch.stack(self._logits)
+        exits = torch.tensor(self._exits)
+        return Decisions(logits, exits.to(logits.device), plan.exits, plan.costs[exits])
+
+
+@dataclass(frozen=True)
+class Landing:
+    """What a firing gave.
+
+    Attributes:
+        logits: one `[classes]` per row.
+        going: places of the rows that go on, in order.
+        chunk: tensors of the rows that go on.
+        error: set where the stage failed; then nothing else is.
+    """
+
+    logits: Sequence[Tensor] = ()
+    going: Sequence[int] = ()
+    chunk: Chunk = ()
+    error: StageError | None = None
+
+
+class Line:
+    """Carries out what the scheduler chooses. Only `run` may be called while another thread calls something here.
+
+    Args:
+        runtime: has the programs and the plan.
+    """
+
+    def __init__(self, runtime: StagedRuntime) -> None:
+        self.runtime = runtime
+        self._queues = [Queue() for _ in runtime.programs]
+        self._requests: dict[int, Request] = {}
+
+    def enter(self, number: int, tensors: Chunk) -> None:
+        """Lines a request up for the first stage, under the number that the scheduler gave it."""
+        self._requests[number] = Request(len(tensors[0]))
+        self._queues[0].put(tensors)
+
+    def take(self, fire: Fire) -> list[Chunk]:
+        """The tensors for a firing, in parts."""
+        return self._queues[fire.stage].take(len(fire.tickets))
+
+    @torch.no_grad()
+    def run(self, stage: int, parts: Sequence[Chunk]) -> Landing:
+        """Runs a stage on the rows of these parts, and tells who goes on."""
+        try:
+            return self._run(stage, parts[0] if len(parts) == 1 else [torch.cat(ts) for ts in zip(*parts, strict=True)])
+        except StageError as error:
+            return Landing(error=error)
+        except Exception as error:  # joining the parts, or picking those who go on, may run out of memory too
+            rows = sum(len(part[0]) for part in parts)
+            return Landing(error=StageError.of(self.runtime.names[stage], rows, error))
+
+    def land(self, fire: Fire, landing: Landing) -> list[tuple[int, Answer]]:
+        """Enters what a firing gave: the numbers of the requests that it completed, and their answers.
+
+        Where it failed, those are all requests with rows in it. Their other rows, if any, run for nobody.
+        """
+        if landing.error is not None:
+            failed = sorted({ticket.request for ticket in fire.tickets})
+            return [(number, landing.error) for number in failed if self._requests.pop(number, None) is not None]
+        if landing.going:
+            self._queues[fire.stage + 1].put(landing.chunk)
+        going, exit = set(landing.going), self.runtime.plan.stops[fire.stage]
+        complete: list[tuple[int, Answer]] = []
+        for i, (ticket, logits) in enumerate(zip(fire.tickets, landing.logits, strict=True)):
+            if i not in going and self._settled(ticket, logits, exit):
+                complete.append((ticket.request, self._requests.pop(ticket.request).decisions(self.runtime.plan)))
+        return complete
+
+    def _settled(self, ticket: Ticket, logits: Tensor, exit: int) -> bool:
+        """Enters the answer to one row; whether its request is complete with it."""
+        request = self._requests.get(ticket.request)
+        if request is None:  # it has failed
+            return False
+        request.settle(ticket.row, logits, exit)
+        return not request.missing
+
+    def _run(self, stage: int, tensors: Chunk) -> Landing:
+        logits, score, carry = self.runtime.run(stage, tensors)
+        if score is None:
+            if logits.is_cuda:  # an answer that is given out is there
+                torch.cuda.current_stream(logits.device).synchronize()
+            return Landing(logits.unbind())
+        index = going_on(score, self.runtime.plan.thresholds[stage])
+        if self.runtime.plan.uses_earlier:
+            carry = [*carry, *tensors[len(tensors) - stage :], logits]
+        return Landing(
+            logits.unbind(), index.tolist(), carry if len(index) == len(logits) else [t[index] for t in carry]
+        )
