@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import shutil
 from concurrent.futures import ThreadPoolExecutor
 
@@ -129,14 +128,13 @@ def test_rows_of_another_shape_are_refused_where_the_shape_is_compiled_in(name, 
 
 @compiled
 def test_one_graph_per_segment_serves_every_batch_size(model, policy, inputs, monkeypatch):
-    inductor = importlib.import_module("torch._inductor.compile_fx")
-    compiled, compiler = [], inductor.compile_fx_inner
+    compiled, compiler = [], torch._inductor.standalone_compile
 
     def counted(graph, *args, **options):
         compiled.append(graph)
         return compiler(graph, *args, **options)
 
-    monkeypatch.setattr(inductor, "compile_fx_inner", counted)
+    monkeypatch.setattr(torch._inductor, "standalone_compile", counted)
     torch._dynamo.utils.counters.clear()
     runtime = ofr.deploy(model, policy, backend="compile")
     assert len(compiled) == 3
