@@ -30,6 +30,8 @@ _HOME = {
     "Infeasible": "offramp.calibrators",
     "frontier": "offramp.calibrators",
     "deploy": "offramp.runtimes",
+    "export": "offramp.exporters",
+    "load_bundle": "offramp.exporters",
     "verdict": "offramp.verdicts",
     "Verdict": "offramp.verdicts",
 }
@@ -41,6 +43,7 @@ if TYPE_CHECKING:
     from offramp.calibrators import Calibrated, Infeasible, calibrate, frontier
     from offramp.decisions import Decisions
     from offramp.exit_model import ExitModel, attach
+    from offramp.exporters import export, load_bundle
     from offramp.policy import Policy, always
     from offramp.proposal import Proposal, propose
     from offramp.recording import Recording, record, simulate
@@ -64,11 +67,13 @@ __all__ = [
     "criteria",
     "deploy",
     "errors",
+    "export",
     "fit",
     "frontier",
     "goals",
     "heads",
     "inspect",
+    "load_bundle",
     "metrics",
     "propose",
     "record",
