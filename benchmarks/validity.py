@@ -103,7 +103,7 @@ def population(size: int = POPULATION) -> ScoreTable:
     tables = [score_table(network(CHUNK, 10**6 + i), MaxProbability(), None) for i in range(size // CHUNK)]
     scores = np.concatenate([table.scores for table in tables], axis=1)
     correct = np.concatenate([table.correct for table in tables], axis=1)
-    return ScoreTable(tables[0].recording, MaxProbability(), None, scores, correct)
+    return ScoreTable(tables[0].recording, MaxProbability(), None, scores, correct, correct[-1])
 
 
 @cache

@@ -20,9 +20,14 @@ _HOME = {
     "Policy": "offramp.policy",
     "always": "offramp.policy",
     "Decisions": "offramp.decisions",
+    "Hierarchy": "offramp.hierarchies",
     "Recording": "offramp.recording",
     "record": "offramp.recording",
     "simulate": "offramp.recording",
+    "train_class_thresholds": "offramp.gates",
+    "train_ensemble": "offramp.gates",
+    "train_gates": "offramp.gates",
+    "train_schedule": "offramp.gates",
     "fit": "offramp.training",
     "History": "offramp.training",
     "calibrate": "offramp.calibrators",
@@ -44,6 +49,8 @@ if TYPE_CHECKING:
     from offramp.decisions import Decisions
     from offramp.exit_model import ExitModel, attach
     from offramp.exporters import export, load_bundle
+    from offramp.gates import train_class_thresholds, train_ensemble, train_gates, train_schedule
+    from offramp.hierarchies import Hierarchy
     from offramp.policy import Policy, always
     from offramp.proposal import Proposal, propose
     from offramp.recording import Recording, record, simulate
@@ -55,6 +62,7 @@ __all__ = [
     "Calibrated",
     "Decisions",
     "ExitModel",
+    "Hierarchy",
     "History",
     "Infeasible",
     "Policy",
@@ -79,6 +87,10 @@ __all__ = [
     "record",
     "regimes",
     "simulate",
+    "train_class_thresholds",
+    "train_ensemble",
+    "train_gates",
+    "train_schedule",
     "verdict",
 ]
 

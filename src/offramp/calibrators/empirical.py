@@ -100,7 +100,7 @@ def choose(table: ScoreTable, goal: Goal, temperatures_from: str) -> Outcome:
     """
     pool = search(table)
     candidates = _candidates(table, pool)
-    plain = _Candidate(int(table.correct[-1].sum()), float(table.correct[-1].mean()), table.recording.plain_macs)
+    plain = _Candidate(int(table.plain_correct.sum()), float(table.plain_correct.mean()), table.recording.plain_macs)
     allowed = [candidate for candidate in candidates if goal.allows(candidate, plain)]
     best = min(allowed, key=goal.preference) if allowed else candidates[0]
     policy = _policy(table, pool, best.correct)

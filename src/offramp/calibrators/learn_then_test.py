@@ -71,7 +71,7 @@ def follow(table: ScoreTable, thresholds: Floats) -> Path:
     """
     size = thresholds.size
     costs = table.costs([0.0] * table.early)
-    plain = table.correct[-1]
+    plain = table.plain_correct
     steps = np.zeros((4, size + 1))
     until = np.full(table.samples, size)
     for k in range(table.early + 1):

@@ -147,7 +147,7 @@ def gather_evidence(
     recording = table.recording
     decisions = simulate(recording, policy)
     right = decisions.predictions.numpy() == recording.required_labels.numpy()
-    plain = table.correct[-1]
+    plain = table.plain_correct
     split = recording.meta.get("split")
     return Evidence(
         goal=goal.to_dict(),

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from torch import Tensor
 
 from offramp.criteria import Always, Criterion
 from offramp.errors import CalibrationError
@@ -29,7 +28,8 @@ class ScoreTable:
         criterion: what scores.
         temperatures: one per early exit, or None for 1.
         scores: `[early, n]` in the recording's dtype, larger = surer, no NaN.
-        correct: `[exits, n]`, whether each exit's prediction is right.
+        correct: `[exits, n]`, whether each exit's answer under the criterion is right.
+        plain_correct: `[n]`, whether the network without exits is right.
     """
 
     recording: Recording
@@ -37,6 +37,7 @@ class ScoreTable:
     temperatures: tuple[float, ...] | None
     scores: Floats
     correct: Bools
+    plain_correct: Bools
     _costs: dict[tuple[bool, ...], Floats] = field(default_factory=dict)
 
     @property
@@ -86,19 +87,16 @@ def score_table(recording: Recording, criterion: Criterion, temperatures: Sequen
     check_choice(recording, criterion, temperatures)
     fixed = None if temperatures is None else tuple(float(t) for t in temperatures)
     policy = Policy(criterion, [0.0] * early, fixed)
-    scores = [policy.score(k, recording.logits[k], _earlier(recording, criterion, k)).numpy() for k in range(early)]
+    policy.check(early, recording.classes)
+    scores = [policy.score(k, recording.logits[k], recording.logits[:k].unbind()).numpy() for k in range(early)]
     for k, values in enumerate(scores):
         if np.isnan(values).any():
             raise CalibrationError(
                 f"{criterion!r} scores {int(np.isnan(values).sum())} samples of exit {k} as NaN, the first is sample "
                 f"{int(np.isnan(values).argmax())}. Check its logits{_where(fixed, k)}."
             )
-    return ScoreTable(recording, criterion, fixed, np.stack(scores), recording.correct.numpy())
-
-
-def _earlier(recording: Recording, criterion: Criterion, exit: int) -> tuple[Tensor, ...]:
-    # A policy divides every earlier exit's logits by its temperature: only where the criterion will read them.
-    return recording.logits[:exit].unbind() if criterion.uses_earlier else ()
+    correct = (recording.answers(policy).argmax(dim=-1) == recording.required_labels).numpy()
+    return ScoreTable(recording, criterion, fixed, np.stack(scores), correct, recording.correct[-1].numpy())
 
 
 def check_choice(recording: Recording, criterion: Criterion, temperatures: Sequence[float] | None) -> None:

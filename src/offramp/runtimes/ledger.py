@@ -16,9 +16,9 @@ def going_on(score: Tensor, threshold: float) -> Tensor:
 
 
 class Ledger:
-    """Takes the logits at each stop and says which rows go on.
+    """Takes the answers at each stop and says which rows go on.
 
-    The logits of the first stop where a row leaves, of all rows, become the output; rows that go on are overwritten
+    The answers at the first stop where a row leaves, of all rows, become the output; rows that go on are overwritten
     later. Asking which rows stay is the one synchronisation per stop.
 
     Args:
@@ -28,7 +28,6 @@ class Ledger:
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
         self.stop = 0
-        self.earlier: list[Tensor] = []
         self.logits: Tensor | None = None
         self._rows: Tensor | None = None
         self._exits = torch.empty(0)
@@ -37,7 +36,7 @@ class Ledger:
         """Enters a stop.
 
         Args:
-            logits: `[m, classes]` of the rows that are still in, at the next stop of the plan.
+            logits: `[m, classes]` that the rows still in are answered with at the next stop of the plan.
             score: `[m]` of the criterion there, larger = surer; None at the last stop, where everything leaves.
 
         Returns:
@@ -49,13 +48,10 @@ class Ledger:
             return None
         index = self._going_on(score)
         self.stop += 1
-        if self.plan.uses_earlier:
-            self.earlier.append(logits)
         if index is None:
             return None
         self._write(logits, exit)
         self._rows = index if self._rows is None else self._rows[index]
-        self.earlier = [e[index] for e in self.earlier]
         return index
 
     def _going_on(self, score: Tensor) -> Tensor | None:
@@ -78,4 +74,4 @@ class Ledger:
     def decisions(self) -> Decisions:
         """What has been decided, once no row is left."""
         assert self.logits is not None
-        return Decisions(self.logits, self._exits, self.plan.exits, self.plan.costs[self._exits.cpu()])
+        return self.plan.decisions(self.logits, self._exits)
