@@ -20,8 +20,8 @@ from rich.console import Console
 from rich.table import Table
 
 import offramp as ofr
-from offramp.calibrators.drop_tests.binomial import lower_tail
-from offramp.calibrators.learn_then_test import fixed_thresholds, follow
+from offramp.binomial import lower_tail
+from offramp.calibrators.paths import follow, shared_family
 from offramp.calibrators.scoring import ScoreTable, score_table
 from offramp.criteria import MaxProbability
 from provenance import write
@@ -103,7 +103,7 @@ def population(size: int = POPULATION) -> ScoreTable:
     tables = [score_table(network(CHUNK, 10**6 + i), MaxProbability(), None) for i in range(size // CHUNK)]
     scores = np.concatenate([table.scores for table in tables], axis=1)
     correct = np.concatenate([table.correct for table in tables], axis=1)
-    return ScoreTable(tables[0].recording, MaxProbability(), None, scores, correct)
+    return ScoreTable(tables[0].recording, MaxProbability(), None, scores, correct, tables[0].cost)
 
 
 @cache
@@ -137,10 +137,11 @@ def certified(test: str) -> Callable[[ofr.Recording], ofr.Policy]:
 def naive_shared(recording: ofr.Recording) -> ofr.Policy:
     """The cheapest shared threshold whose drop on the calibration samples is within the budget."""
     table = score_table(recording, MaxProbability(), None)
-    path = follow(table, fixed_thresholds(table, GRID))
-    allowed = (path.worse - path.better) <= POINTS * table.samples
-    best = np.where(allowed, path.mean_macs, np.inf).argmin()
-    return table.policy([path.thresholds[best]] * table.early) if allowed.any() else table.plain()
+    family = shared_family(table, GRID)
+    outcomes = follow(table, family)
+    allowed = outcomes.drop <= POINTS
+    best = np.where(allowed, outcomes.mean_cost, np.inf).argmin()
+    return table.policy(family.thresholds[best].tolist()) if allowed.any() else table.plain()
 
 
 def naive_per_exit(recording: ofr.Recording) -> ofr.Policy:

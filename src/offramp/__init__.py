@@ -30,6 +30,11 @@ _HOME = {
     "Infeasible": "offramp.calibrators",
     "frontier": "offramp.calibrators",
     "deploy": "offramp.runtimes",
+    "exit_times": "offramp.runtimes.exit_times",
+    "advise": "offramp.advice",
+    "Advice": "offramp.advice",
+    "by_deadline": "offramp.budgeting",
+    "within_total": "offramp.budgeting",
     "verdict": "offramp.verdicts",
     "Verdict": "offramp.verdicts",
 }
@@ -37,7 +42,9 @@ _MODULES = ("criteria", "errors", "goals", "heads", "metrics", "regimes")
 
 if TYPE_CHECKING:
     from offramp import criteria, errors, goals, heads, metrics, regimes
+    from offramp.advice import Advice, advise
     from offramp.backbones import inspect
+    from offramp.budgeting import by_deadline, within_total
     from offramp.calibrators import Calibrated, Infeasible, calibrate, frontier
     from offramp.decisions import Decisions
     from offramp.exit_model import ExitModel, attach
@@ -45,10 +52,12 @@ if TYPE_CHECKING:
     from offramp.proposal import Proposal, propose
     from offramp.recording import Recording, record, simulate
     from offramp.runtimes import deploy
+    from offramp.runtimes.exit_times import exit_times
     from offramp.training import History, fit
     from offramp.verdicts import Verdict, verdict
 
 __all__ = [
+    "Advice",
     "Calibrated",
     "Decisions",
     "ExitModel",
@@ -58,12 +67,15 @@ __all__ = [
     "Proposal",
     "Recording",
     "Verdict",
+    "advise",
     "always",
     "attach",
+    "by_deadline",
     "calibrate",
     "criteria",
     "deploy",
     "errors",
+    "exit_times",
     "fit",
     "frontier",
     "goals",
@@ -75,6 +87,7 @@ __all__ = [
     "regimes",
     "simulate",
     "verdict",
+    "within_total",
 ]
 
 
