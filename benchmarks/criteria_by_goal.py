@@ -3,8 +3,8 @@
     python benchmarks/populations.py ...   # once
     python benchmarks/criteria_by_goal.py [--folds 4]
 
-A quarter of every recording is for tuning (temperatures, families of certificates); the rest is judged in folds, each by
-policies that were chosen on the others.
+A quarter of every recording is for tuning (temperatures, families of certificates); the rest is judged in folds, each
+by policies that were chosen on the others.
 """
 
 from __future__ import annotations

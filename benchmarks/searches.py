@@ -35,7 +35,7 @@ SEED = 0
 def shared(table: ScoreTable) -> Floats:
     """One threshold, from a fine grid."""
     outcomes = follow(table, shared_family(table, GRID))
-    right = table.correct[-1].sum() - (outcomes.worse - outcomes.better).sum(axis=1)
+    right = table.plain_correct.sum() - (outcomes.worse - outcomes.better).sum(axis=1)
     return cheapest(table, zip(right.tolist(), outcomes.mean_cost.tolist(), strict=True))
 
 
@@ -92,7 +92,7 @@ def compare(name: str, recording: ofr.Recording) -> dict[str, Any]:
     start = time.perf_counter()
     best = np.minimum.accumulate(search(table).cost[::-1])[::-1] / table.samples
     seconds = time.perf_counter() - start
-    plain = int(table.correct[-1].sum())
+    plain = int(table.plain_correct.sum())
     places = np.arange(plain - round(WITHIN * table.samples), plain + 1)
     excess, above = {}, {}
     for label, method in SEARCHES.items():

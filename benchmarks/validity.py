@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cache
 from pathlib import Path
 
@@ -114,7 +114,8 @@ def population(size: int = POPULATION) -> ScoreTable:
     tables = [score_table(network(CHUNK, 10**6 + i), MaxProbability(), None) for i in range(size // CHUNK)]
     scores = np.concatenate([table.scores for table in tables], axis=1)
     correct = np.concatenate([table.correct for table in tables], axis=1)
-    return ScoreTable(tables[0].recording, MaxProbability(), None, scores, correct, tables[0].cost)
+    answers = np.concatenate([table.answers for table in tables], axis=1)
+    return replace(tables[0], scores=scores, answers=answers, correct=correct, plain_correct=correct[-1])
 
 
 @cache

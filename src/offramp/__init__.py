@@ -20,9 +20,14 @@ _HOME = {
     "Policy": "offramp.policy",
     "always": "offramp.policy",
     "Decisions": "offramp.decisions",
+    "Hierarchy": "offramp.hierarchies",
     "Recording": "offramp.recording",
     "record": "offramp.recording",
     "simulate": "offramp.recording",
+    "train_class_thresholds": "offramp.gates",
+    "train_ensemble": "offramp.gates",
+    "train_gates": "offramp.gates",
+    "train_schedule": "offramp.gates",
     "fit": "offramp.training",
     "History": "offramp.training",
     "calibrate": "offramp.calibrators",
@@ -35,6 +40,8 @@ _HOME = {
     "Advice": "offramp.advice",
     "by_deadline": "offramp.budgeting",
     "within_total": "offramp.budgeting",
+    "export": "offramp.exporters",
+    "load_bundle": "offramp.exporters",
     "verdict": "offramp.verdicts",
     "Verdict": "offramp.verdicts",
 }
@@ -48,6 +55,9 @@ if TYPE_CHECKING:
     from offramp.calibrators import Calibrated, Infeasible, calibrate, frontier
     from offramp.decisions import Decisions
     from offramp.exit_model import ExitModel, attach
+    from offramp.exporters import export, load_bundle
+    from offramp.gates import train_class_thresholds, train_ensemble, train_gates, train_schedule
+    from offramp.hierarchies import Hierarchy
     from offramp.policy import Policy, always
     from offramp.proposal import Proposal, propose
     from offramp.recording import Recording, record, simulate
@@ -61,6 +71,7 @@ __all__ = [
     "Calibrated",
     "Decisions",
     "ExitModel",
+    "Hierarchy",
     "History",
     "Infeasible",
     "Policy",
@@ -76,16 +87,22 @@ __all__ = [
     "deploy",
     "errors",
     "exit_times",
+    "export",
     "fit",
     "frontier",
     "goals",
     "heads",
     "inspect",
+    "load_bundle",
     "metrics",
     "propose",
     "record",
     "regimes",
     "simulate",
+    "train_class_thresholds",
+    "train_ensemble",
+    "train_gates",
+    "train_schedule",
     "verdict",
     "within_total",
 ]

@@ -7,7 +7,6 @@ whatever the samples are.
 from __future__ import annotations
 
 import itertools
-from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -90,14 +89,13 @@ def within_total(recording: Recording, policy: Policy, total: float, cost: Cost 
         affordable = len(going) if price <= 0 else min(len(going), int(left / price))
         exits[going[:affordable]] = following
         left -= affordable * price
-    rows = torch.arange(recording.samples)
-    simulated = Decisions(recording.logits[exits, rows], exits, recording.exits)
-    return replace(simulated, macs=recording.costs(policy)[exits])
+    logits = recording.answers(policy)[exits, torch.arange(recording.samples)]
+    macs = recording.costs(policy)[exits]
+    return Decisions(logits, exits, recording.exits, macs, policy.levels(logits, exits))
 
 
 def _going(recording: Recording, policy: Policy, exit: int, threshold: float, here: Tensor) -> Tensor:
     """Indices of the samples here that do not leave by their score, the least sure first."""
-    earlier = recording.logits[:exit].unbind() if policy.criterion.uses_earlier else ()
-    score = policy.score(exit, recording.logits[exit], earlier)
+    score = policy.score(exit, recording.logits[exit], recording.logits[:exit].unbind())
     rows = (here & ~(score > threshold)).nonzero().flatten()
     return rows[score[rows].nan_to_num(nan=-NEVER).argsort(stable=True)]

@@ -17,12 +17,15 @@ class Decisions:
         exits: `[n]` int64, 0 = earliest; the largest number is the backbone's own output.
         macs: `[n]` float64, multiply-accumulates spent on each row, heads included; None where costs are unknown.
         exit_count: number of exits of the model, the final one included.
+        levels: `[n]` int64, how finely each row is answered under a hierarchy: 0 with its class, 1 and above with a
+            group of classes, see `offramp.Hierarchy`; None where all are answered with classes.
     """
 
     logits: Tensor
     exits: Tensor
     exit_count: int
     macs: Tensor | None = None
+    levels: Tensor | None = None
 
     def __len__(self) -> int:
         return int(self.exits.shape[0])

@@ -25,6 +25,10 @@ class PolicyError(OfframpError, ValueError):
     """A policy does not fit the model or recording it is used with, or is malformed."""
 
 
+class HierarchyError(OfframpError, ValueError):
+    """A hierarchy of classes is none: a class is missing, a group is its own ancestor, or nothing is grouped."""
+
+
 class RecordingError(OfframpError, ValueError):
     """A recording is inconsistent: shapes, labels out of range, non-finite logits, nothing recorded."""
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from offramp.criteria import Always, Criterion, criterion_from_dict
@@ -30,7 +31,8 @@ class Policy:
         criterion: what is compared, see `offramp.criteria`.
         thresholds: one per early exit, earliest first, in the units of the criterion's score.
         temperatures: one per early exit, > 0: logits are divided by them before they are scored. The logits that
-            are returned are never divided. None means 1 everywhere.
+            are returned are not divided, unless the criterion combines those of several exits. None means 1
+            everywhere.
 
     Example:
         >>> from offramp.criteria import Margin
@@ -94,28 +96,72 @@ class Policy:
                 f"The policy has {len(self.thresholds)} thresholds {list(self.thresholds)}, the model has "
                 f"{early_exits} early exits; give one threshold per early exit, earliest first."
             )
-        return self.thresholds
+        return tuple(t if self.criterion.opens(k) else NEVER for k, t in enumerate(self.thresholds))
+
+    def check(self, early_exits: int, classes: int) -> None:
+        """Makes sure that the policy is for a model with so many exits and classes.
+
+        Raises:
+            PolicyError: it is for another.
+        """
+        self.thresholds_for(early_exits)
+        self.criterion.check(early_exits, classes)
 
     def heads_needed(self, early_exits: int) -> tuple[bool, ...]:
-        """Which early heads must run: those of open exits, and all before one where the criterion reads them."""
+        """Which early heads must run: those of open exits, and all before one where the criterion reads them.
+
+        All of them, where the criterion combines the exits' answers, as the last exit's is made of all.
+        """
+        if self.criterion.combines:
+            return (True,) * early_exits
         is_open = [threshold < NEVER for threshold in self.thresholds_for(early_exits)]
-        if self.criterion.uses_earlier:
-            return tuple(any(is_open[k:]) for k in range(early_exits))
-        return tuple(is_open)
+        reads = [is_open[k] and self.criterion.at(k).uses_earlier for k in range(early_exits)]
+        return tuple(is_open[k] or any(reads[k:]) for k in range(early_exits))
 
     def score(self, exit: int, logits: Tensor, earlier: Sequence[Tensor] = ()) -> Tensor:
         """Scores `[n]` of one exit's logits `[n, classes]`, in fp32 at least and after the exit's temperature."""
-        scaled = [self._scaled(k, past) for k, past in enumerate(earlier)]
-        return self.criterion.score(self._scaled(exit, logits), scaled)
+        here = self.criterion.at(exit)
+        return here.score(self._scaled(exit, logits), self._past(earlier) if here.uses_earlier else ())
+
+    def answer(self, exit: int, logits: Tensor, earlier: Sequence[Tensor] = ()) -> Tensor:
+        """What an exit answers, `[n, classes]`: its logits as they are, or a combination with those before.
+
+        Args:
+            exit: its number; the last exit, the backbone's own output, answers too.
+            logits: `[n, classes]` of that exit.
+            earlier: `[n, classes]` each, of all exits before.
+        """
+        here = self.criterion.at(exit)
+        return here.answer(self._scaled(exit, logits), self._past(earlier)) if here.combines else logits
+
+    def levels(self, logits: Tensor, exits: Tensor) -> Tensor | None:
+        """How finely rows are answered, `[n]` int64, 0 = with their class; None where the criterion has no levels.
+
+        Args:
+            logits: `[n, classes]`, those of the exit that each row took.
+            exits: `[n]`, these exits; at the last one all rows are answered with their class.
+        """
+        if not self.criterion.hierarchical:
+            return None
+        found = torch.zeros_like(exits)
+        for k, threshold in enumerate(self.thresholds):
+            rows = (exits == k).nonzero().flatten()
+            found[rows] = self.criterion.at(k).levels(self._scaled(k, logits[rows]), threshold)
+        return found
 
     def leaves(self, exit: int, threshold: float, logits: Tensor, earlier: Sequence[Tensor] = ()) -> Tensor:
         """Mask `[n]` of the rows that leave at this early exit: `score > threshold`, so never where it is NaN."""
         return self.score(exit, logits, earlier) > threshold
 
+    def _past(self, earlier: Sequence[Tensor]) -> list[Tensor]:
+        return [self._scaled(k, logits) for k, logits in enumerate(earlier)]
+
     def _scaled(self, exit: int, logits: Tensor) -> Tensor:
         # Half-precision softmax saturates: the gate is always computed in fp32 or better.
         wide = logits.float() if logits.dtype.itemsize < 4 else logits
-        return wide if self.temperatures is None else wide / self.temperatures[exit]
+        # The backbone's own output has no temperature.
+        scales = self.temperatures is not None and exit < len(self.temperatures)
+        return wide / self.temperatures[exit] if self.temperatures is not None and scales else wide
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data with format and version; infinite thresholds as the strings "inf" and "-inf"."""

@@ -170,6 +170,12 @@ class Recording:
             raise RecordingError("This needs labels, and the recording has none: record a labelled split.")
         return self.labels
 
+    def answers(self, policy: Policy) -> Tensor:
+        """`[exits, n, classes]`: what each exit would answer; its logits, unless the criterion combines exits."""
+        if not policy.criterion.combines:
+            return self.logits
+        return torch.stack([policy.answer(k, own, self.logits[:k].unbind()) for k, own in enumerate(self.logits)])
+
     def costs(self, policy: Policy) -> Tensor:
         """`[exits]` float64: MACs of a sample leaving at each exit under this policy, heads it never runs left out."""
         return self.cost.under(policy.heads_needed(self.exits - 1))
@@ -245,22 +251,23 @@ def simulate(recording: Recording, policy: Policy) -> Decisions:
     """What `deploy(model, policy)` would decide on the recorded samples, computed from the recording alone.
 
     Raises:
-        PolicyError: the policy is for another number of exits.
+        PolicyError: the policy is for another number of exits or classes.
     """
     early = recording.exits - 1
+    policy.check(early, recording.classes)
     thresholds = policy.thresholds_for(early)
     exits = torch.full((recording.samples,), early)
     for k in reversed(range(early)):
         if thresholds[k] == float("inf"):
             continue
-        earlier = recording.logits[:k].unbind() if policy.criterion.uses_earlier else ()
-        exits[policy.leaves(k, thresholds[k], recording.logits[k], earlier)] = k
-    rows = torch.arange(recording.samples)
+        exits[policy.leaves(k, thresholds[k], recording.logits[k], recording.logits[:k].unbind())] = k
+    logits = recording.answers(policy)[exits, torch.arange(recording.samples)]
     return Decisions(
-        logits=recording.logits[exits, rows],
+        logits=logits,
         exits=exits,
         exit_count=recording.exits,
         macs=recording.costs(policy)[exits],
+        levels=policy.levels(logits, exits),
     )
 
 

@@ -6,8 +6,10 @@ what was expected. The checks are public one by one too (`CRITERION_CHECKS`, `HE
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import is_dataclass
 
@@ -15,16 +17,21 @@ import torch
 from torch import Tensor, nn
 
 from offramp.criteria import Criterion, criterion_from_dict
-from offramp.errors import AttachError
+from offramp.errors import AttachError, PolicyError
 from offramp.heads import ExitHead
 
 CLASSES = (2, 3, 10, 100)
+EARLY_EXITS = 2
+"""A criterion is looked at behind so many exits, in a model with so many before the last."""
 FEATURES = {"vectors": (6, 5), "tokens": (6, 7, 5), "maps": (6, 5, 9, 8), "small maps": (6, 5, 3, 2)}
 """Shapes, batch first, that a head may meet at a cut; it reads some of them and refuses the others."""
 
 
 def check_criterion(criterion: Criterion) -> None:
     """Runs all of `CRITERION_CHECKS` on one criterion.
+
+    Args:
+        criterion: for any model, or for one of two early exits and 10 classes.
 
     Raises:
         AssertionError: it breaks one of them.
@@ -53,60 +60,70 @@ def check_head(head_class: type[ExitHead]) -> None:
 
 def scores_have_one_value_per_row(criterion: Criterion) -> None:
     """`[n, classes]` gives `[n]` of the same dtype, for any number of rows and classes."""
-    for classes in CLASSES:
-        for rows in (1, 5):
-            for dtype in (torch.float32, torch.float64):
-                logits = _logits(rows, classes).to(dtype)
-                score = criterion.score(logits, _earlier(criterion, logits))
-                _require(score.shape == (rows,), f"logits {list(logits.shape)} give scores {list(score.shape)}")
-                _require(score.dtype == dtype, f"{dtype} logits give {score.dtype} scores")
-                _require(bool(score.isfinite().all()), f"finite logits give the scores {score.tolist()}")
+    for logits in _batches(criterion):
+        score = _score(criterion, logits)
+        _require(score.shape == logits.shape[:1], f"logits {list(logits.shape)} give scores {list(score.shape)}")
+        _require(score.dtype == logits.dtype, f"{logits.dtype} logits give {score.dtype} scores")
+        _require(bool((score < math.inf).all()), f"finite logits give the scores {score.tolist()}")
+
+
+def answers_are_logits(criterion: Criterion) -> None:
+    """`answer` gives `[n, classes]` of the same dtype: the exit's own logits, unless the criterion `combines`."""
+    for logits in _batches(criterion):
+        answer = _placed(criterion).answer(logits, _earlier(criterion, logits))
+        _require(answer.shape == logits.shape, f"logits {list(logits.shape)} give answers {list(answer.shape)}")
+        _require(answer.dtype == logits.dtype, f"{logits.dtype} logits give {answer.dtype} answers")
+        _require(bool(answer.isfinite().all()), "finite logits give answers that are not")
+        _require(criterion.combines or answer is logits, "it answers otherwise than the exit, but does not say so")
+    _require(criterion.uses_earlier or not criterion.combines, "what combines exits must read the earlier ones")
 
 
 def scores_stay_on_the_device(criterion: Criterion) -> None:
     """Nothing is made on, or copied to, another device: checked on torch's device without data."""
     logits = _logits(4, 10).to("meta")
-    score = criterion.score(logits, _earlier(criterion, logits))
-    _require(score.device.type == "meta", f"logits on 'meta' give scores on '{score.device}'")
+    answer = _placed(criterion).answer(logits, _earlier(criterion, logits))
+    for what, tensor in (("scores", _score(criterion, logits)), ("answers", answer)):
+        _require(tensor.device.type == "meta", f"logits on 'meta' give {what} on '{tensor.device}'")
 
 
 def surer_logits_score_higher(criterion: Criterion) -> None:
-    """Scaling logits up, which sharpens their softmax, never lowers the score; nor do logits change by scoring."""
+    """Raising the leading class at all exits never lowers a score that is `graded`; nor do logits change by scoring."""
     logits = _logits(32, 10).double()
     kept = logits.clone()
-    scores = [criterion.score(s * logits, _earlier(criterion, s * logits)) for s in (0.25, 0.5, 1.0, 2.0, 4.0)]
-    criterion.score(logits, _earlier(criterion, logits))
+    leading = nn.functional.one_hot(logits.argmax(dim=-1), 10)
+    scores = [_score(criterion, logits + step * leading) for step in (0.0, 0.5, 1.0, 2.0, 4.0)]
+    _score(criterion, logits)
     _require(torch.equal(logits, kept), "score() changes the logits in place")
-    for less, more in itertools.pairwise(scores):
+    for less, more in itertools.pairwise(scores if criterion.graded else ()):
         _require(bool((more >= less - 1e-12).all()), "sharper logits score lower: larger must mean surer")
 
 
 def scores_depend_on_the_row_alone(criterion: Criterion) -> None:
     """A row scores the same alone, in a batch, and in any order."""
     logits = _logits(9, 10)
-    earlier = _earlier(criterion, logits)
-    together = criterion.score(logits, earlier)
-    alone = torch.cat([criterion.score(logits[i : i + 1], [e[i : i + 1] for e in earlier]) for i in range(9)])
-    _require(_close(alone, together), "a row scores otherwise when it is alone in the batch")
+    together, alone = _outcome(criterion, logits), [_outcome(criterion, logits[i : i + 1]) for i in range(9)]
     order = torch.arange(8, -1, -1)
-    turned = criterion.score(logits[order], [e[order] for e in earlier])
-    _require(_close(turned, together[order]), "a row scores otherwise when the batch is in another order")
+    turned = _outcome(criterion, logits[order])
+    for i, what in enumerate(("scores", "is answered")):
+        one_by_one = torch.cat([outcome[i] for outcome in alone])
+        _require(_close(one_by_one, together[i]), f"a row {what} otherwise when it is alone in the batch")
+        _require(_close(turned[i], together[i][order]), f"a row {what} otherwise when the batch is in another order")
 
 
 def unusable_logits_score_nan(criterion: Criterion) -> None:
     """NaN and +inf give NaN, which no threshold lets leave; the other rows are not touched."""
     for value in (float("nan"), float("inf")):
         logits = _logits(5, 10)
-        expected = criterion.score(logits, _earlier(criterion, logits))
+        expected = _score(criterion, logits)
         logits[2, 7] = value
-        score = criterion.score(logits, _earlier(criterion, logits))
+        score = _score(criterion, logits)
         _require(bool(score[2].isnan()), f"a logit of {value} scores {score[2].item()}, not NaN")
         others = torch.arange(5) != 2
         _require(_close(score[others], expected[others]), f"a logit of {value} changes the other rows' scores")
 
 
 def scores_can_be_exported(criterion: Criterion) -> None:
-    """`score` is tensor operations: torch.export takes it with a free batch size, and gives the same."""
+    """Both methods are tensor operations: torch.export takes them with a free batch size, and gives the same."""
     logits = _logits(5, 10)
     earlier = _earlier(criterion, logits)
     count = len(earlier)
@@ -116,16 +133,15 @@ def scores_can_be_exported(criterion: Criterion) -> None:
     program = torch.export.export(_Scoring(criterion), inputs, dynamic_shapes=dynamic)
     for size in (2, 9):
         other = _logits(size, 10)
-        expected = criterion.score(other, _earlier(criterion, other))
-        got = program.module()(other, *_earlier(criterion, other))
-        _require(_close(got, expected), f"the exported score differs from score() at {size} rows")
+        outcomes = zip(program.module()(other, *_earlier(criterion, other)), _outcome(criterion, other), strict=True)
+        for got, expected in outcomes:
+            _require(_close(got, expected), f"what is exported differs from the criterion at {size} rows")
 
 
 def grid_runs_from_strict_to_loose(criterion: Criterion) -> None:
     """Thresholds fall strictly, as many as asked for at most, and let no fewer rows leave towards the end."""
-    for classes in CLASSES:
-        logits = 4 * _logits(200, classes).double()
-        score = criterion.score(logits, _earlier(criterion, logits))
+    for classes in _class_counts(criterion):
+        score = _score(criterion, 4 * _logits(200, classes).double())
         for size in (1, 2, 50):
             grid = criterion.grid(classes, size)
             _require(1 <= len(grid) <= size, f"grid({classes}, {size}) has {len(grid)} thresholds")
@@ -147,6 +163,7 @@ def criterion_survives_json(criterion: Criterion) -> None:
 
 CRITERION_CHECKS: tuple[Callable[[Criterion], None], ...] = (
     scores_have_one_value_per_row,
+    answers_are_logits,
     scores_stay_on_the_device,
     surer_logits_score_higher,
     scores_depend_on_the_row_alone,
@@ -258,14 +275,48 @@ class _Scoring(nn.Module):
 
     def __init__(self, criterion: Criterion) -> None:
         super().__init__()
-        self.criterion = criterion
+        self.criterion = _placed(criterion)
 
-    def forward(self, *logits: Tensor) -> Tensor:
-        return self.criterion.score(logits[0], logits[1:])
+    def forward(self, *logits: Tensor) -> tuple[Tensor, Tensor]:
+        return self.criterion.score(logits[0], logits[1:]), self.criterion.answer(logits[0], logits[1:]) + 0
 
 
 def _logits(rows: int, classes: int) -> Tensor:
     return torch.randn(rows, classes, generator=torch.Generator().manual_seed(rows))
+
+
+def _batches(criterion: Criterion) -> list[Tensor]:
+    """Logits of all the sizes and types that are looked at."""
+    return [
+        _logits(rows, classes).to(dtype)
+        for classes in _class_counts(criterion)
+        for rows in (1, 5)
+        for dtype in (torch.float32, torch.float64)
+    ]
+
+
+def _class_counts(criterion: Criterion) -> list[int]:
+    """The numbers of classes that the criterion takes; all of them, unless it was made for one."""
+    taken = []
+    for classes in CLASSES:
+        with contextlib.suppress(PolicyError):
+            criterion.check(EARLY_EXITS, classes)
+            taken.append(classes)
+    _require(10 in taken, f"check({EARLY_EXITS}, 10) refuses a model of {EARLY_EXITS} early exits and 10 classes")
+    return taken
+
+
+def _placed(criterion: Criterion) -> Criterion:
+    return criterion.at(EARLY_EXITS)
+
+
+def _score(criterion: Criterion, logits: Tensor) -> Tensor:
+    return _placed(criterion).score(logits, _earlier(criterion, logits))
+
+
+def _outcome(criterion: Criterion, logits: Tensor) -> tuple[Tensor, Tensor]:
+    """Scores `[n]` and answers `[n, classes]`."""
+    return _score(criterion, logits), _placed(criterion).answer(logits, _earlier(criterion, logits))
 
 
 def _earlier(criterion: Criterion, logits: Tensor) -> Sequence[Tensor]:

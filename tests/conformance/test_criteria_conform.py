@@ -9,11 +9,25 @@ import pytest
 import torch
 from torch import Tensor
 
-from offramp.criteria import CRITERIA, Criterion, MaxProbability, register
+from offramp.criteria import CRITERIA, Criterion, Entropy, Margin, MaxProbability, Patience, Voting, register
+from offramp.errors import PolicyError
 from offramp.testing import CRITERION_CHECKS, check_criterion
 
-PARAMETERS: dict[str, dict[str, object]] = {"always": {"exit": 1}}
-"""For criteria that cannot be built without parameters."""
+FLOORS = tuple(0.1 + 0.01 * c for c in range(10))
+GATE = {"layers": ((((3.0, 0.0, 0.5, 2.0, 1.0),) * 2, (-1.0, 0.3)), (((1.0, -0.5),), (0.1,))), "classes": 10, "top": 3}
+PARAMETERS: dict[str, dict[str, object]] = {
+    "always": {"exit": 1},
+    "all_of": {"members": (MaxProbability(), Entropy(), Patience()), "thresholds": (0.5, -1.5, 0.5)},
+    "any_of": {"members": (Voting(), Margin()), "thresholds": (1.5, 0.0)},
+    "class_floors": {"criterion": MaxProbability(), "values": FLOORS},
+    "class_thresholds": {"criterion": Margin(), "values": FLOORS},
+    "coarse": {"groups": ((0, 0, 1, 1, 2, 2, 3, 3, 4, 4), (0, 0, 0, 0, 0, 0, 1, 1, 1, 1))},
+    "gate": GATE,
+    "minimum_depth": {"criterion": Patience(), "depth": 1},
+    "per_exit": {"members": (Margin(), Patience())},
+    "weighted_ensemble": {"weights": ((1.0,), (0.5, 1.0), (0.0, 0.5, 2.0)), "biases": (FLOORS,) * 3},
+}
+"""For criteria that cannot be built without parameters: for two early exits and 10 classes."""
 
 
 @pytest.mark.parametrize("check", CRITERION_CHECKS, ids=lambda check: check.__name__)
@@ -40,6 +54,7 @@ def good(logits: Tensor) -> Tensor:
         ("scores_have_one_value_per_row", lambda self, logits, earlier=(): good(logits).unsqueeze(1)),
         ("scores_have_one_value_per_row", lambda self, logits, earlier=(): good(logits).float()),
         ("scores_have_one_value_per_row", lambda self, logits, earlier=(): good(logits) / 0),
+        ("scores_have_one_value_per_row", lambda self, logits, earlier=(): good(logits) * float("nan")),
         ("scores_stay_on_the_device", lambda self, logits, earlier=(): good(logits).to("cpu")),
         ("surer_logits_score_higher", lambda self, logits, earlier=(): -good(logits)),
         ("surer_logits_score_higher", lambda self, logits, earlier=(): good(logits.sub_(1.0))),
@@ -60,6 +75,30 @@ def test_the_kit_finds_a_score_that_is_wrong(check, score):
     found(MaxProbability())
     with pytest.raises((AssertionError, RuntimeError, NotImplementedError, torch._dynamo.exc.UserError)):
         found(broken(score=score))
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        ({"answer": lambda self, logits, earlier=(): 2 * logits}, "does not say so"),
+        ({"answer": lambda self, logits, earlier=(): logits[:, :2], "combines": True}, "give answers"),
+        ({"answer": lambda self, logits, earlier=(): logits.float(), "combines": True}, "give torch.float32 answers"),
+        ({"answer": lambda self, logits, earlier=(): logits / 0, "combines": True}, "answers that are not"),
+        ({"answer": lambda self, logits, earlier=(): 2 * logits, "combines": True}, "must read the earlier"),
+        (
+            {"answer": lambda self, z, earlier=(): z - z.mean(0), "combines": True, "uses_earlier": True},
+            "answered otherwise when it is alone",
+        ),
+        ({"check": lambda self, early, classes: refuse()}, "refuses a model"),
+    ],
+)
+def test_the_kit_finds_an_answer_that_is_wrong(overrides, message):
+    with pytest.raises(AssertionError, match=message):
+        check_criterion(broken(**overrides))
+
+
+def refuse() -> None:
+    raise PolicyError("for nobody")
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,8 @@ def assert_same(taken: ofr.Decisions, simulated: ofr.Decisions, clear: torch.Ten
     assert torch.equal(taken.macs[clear], simulated.macs[clear])
     torch.testing.assert_close(taken.logits[clear], simulated.logits[clear], **CLOSE)
     assert taken.exit_count == simulated.exit_count
+    if simulated.levels is not None:
+        assert torch.equal(taken.levels[clear], simulated.levels[clear])
 
 
 @given(data=st.data(), rows=st.integers(2, 40), seed=st.integers(0, 10**6))
@@ -46,6 +48,7 @@ def test_a_row_alone_takes_the_exit_it_takes_in_a_batch(
         exits=torch.cat([d.exits for d in alone]),
         exit_count=attached.exits,
         macs=torch.cat([d.macs for d in alone]),
+        levels=None if alone[0].levels is None else torch.cat([d.levels for d in alone]),
     )
     assert_same(together, ofr.simulate(recording, policy), far_from_thresholds(recording, policy))
 

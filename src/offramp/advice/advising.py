@@ -10,7 +10,7 @@ from offramp.advice.comparing import Contest
 from offramp.advice.crossing import Crossed, cross
 from offramp.advice.findings import Advice, Choice, Static
 from offramp.calibrators.scoring import check_choice
-from offramp.criteria import CRITERIA, Criterion
+from offramp.criteria import CRITERIA, Criterion, ready_made
 from offramp.errors import CalibrationError
 from offramp.goals import AccuracyDrop, Agreement, Goal, MACBudget
 from offramp.metrics import overthinking
@@ -77,13 +77,7 @@ def advise(
 
 def default_criteria() -> list[Criterion]:
     """Every registered criterion that needs no parameters."""
-    found: list[Criterion] = []
-    for kind in CRITERIA.values():
-        try:
-            found.append(kind())
-        except TypeError:
-            continue
-    return found
+    return [CRITERIA[name]() for name in ready_made()]
 
 
 def _check(recording: Recording, folds: int, confidence: float) -> None:

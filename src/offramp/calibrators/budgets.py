@@ -39,7 +39,7 @@ class _Figures:
 def certify(table: ScoreTable, goal: BudgetGoal, family: Family, temperatures_from: str) -> Outcome:
     """The most accurate policy whose mean cost is certified; Infeasible, with the cheapest, where there is none."""
     outcomes = follow(table, family)
-    right = float(table.correct[-1].mean())
+    right = float(table.plain_correct.mean())
     budget = goal.limit(_Figures(right, table.cost.plain))
     p_values = _in_order(outcomes, budget, goal.delta or 0.0)
     passed = sum(p <= (goal.delta or 0.0) for p in p_values)

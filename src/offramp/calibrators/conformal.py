@@ -45,7 +45,7 @@ def _first_harm(table: ScoreTable, family: Family) -> Ints:
     first, until = np.full(table.samples, never), np.full(table.samples, never)
     for k in range(table.early):
         since = np.minimum(np.searchsorted(-family.thresholds[:, k], -table.scores[k], side="right"), until)
-        harms = table.correct[-1] & ~table.correct[k] & (since < until)
+        harms = table.plain_correct & ~table.correct[k] & (since < until)
         first = np.where(harms, np.minimum(first, since), first)
         until = since
     return first

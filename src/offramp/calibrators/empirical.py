@@ -107,7 +107,7 @@ def choose(table: ScoreTable, goal: Goal, groups: Groups, temperatures_from: str
     """
     pool = search(table)
     candidates = _candidates(table, pool)
-    plain = _Candidate(int(table.correct[-1].sum()), float(table.correct[-1].mean()), table.cost.plain)
+    plain = _Candidate(int(table.plain_correct.sum()), float(table.plain_correct.mean()), table.cost.plain)
     best = _first_allowed(table, pool, candidates, plain, goal, groups)
     policy = _policy(table, pool, (best or candidates[0]).correct)
     evidence = gather_evidence(table, policy, goal, METHOD, temperatures_from, caution=CAUTION)
@@ -144,7 +144,7 @@ class GroupTally:
     def counts(self, thresholds: Floats) -> tuple[Ints, Ints, Ints]:
         """Samples `[groups]` that only the full network gets right, that only the policy does, and all."""
         taken = self.table.exits(thresholds.tolist())
-        right, plain = self.table.correct[taken, np.arange(self.table.samples)], self.table.correct[-1]
+        right, plain = self.table.correct[taken, np.arange(self.table.samples)], self.table.plain_correct
         worse, better = (np.bincount(self.group[who], minlength=self.count) for who in (plain & ~right, right & ~plain))
         return worse, better, np.bincount(self.group, minlength=self.count)
 

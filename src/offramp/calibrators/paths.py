@@ -100,7 +100,7 @@ def follow(table: ScoreTable, family: Family, groups: Ints | None = None, group_
         groups: `[n]` group of each sample, by which `worse` and `better` are counted; None for one group.
         group_count: number of groups.
     """
-    size, plain = len(family), table.correct[-1]
+    size, plain = len(family), table.plain_correct
     group = np.zeros(table.samples, dtype=np.int64) if groups is None else groups
     worse, better = _Counter(size, group, group_count), _Counter(size, group, group_count)
     taken = np.zeros((size, table.early + 1), dtype=np.int64)

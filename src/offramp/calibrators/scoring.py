@@ -8,13 +8,12 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from torch import Tensor
 
 from offramp.cost import Cost
 from offramp.criteria import Always, Criterion
 from offramp.errors import CalibrationError
 from offramp.goals import Goal
-from offramp.policy import NEVER, Policy
+from offramp.policy import NEVER, Policy, always
 from offramp.recording import Recording
 
 Floats = npt.NDArray[np.floating[Any]]
@@ -31,7 +30,9 @@ class ScoreTable:
         criterion: what scores.
         temperatures: one per early exit, or None for 1.
         scores: `[early, n]` in the recording's dtype, larger = surer, no NaN.
-        correct: `[exits, n]`, whether each exit's prediction is right, as the goal has it.
+        answers: `[exits, n]`, the class that each exit answers with under the criterion.
+        correct: `[exits, n]`, whether that is right, as the goal has it.
+        plain_correct: `[n]`, whether the network without exits is right, as the goal has it.
         cost: of leaving at each exit, in the goal's unit.
     """
 
@@ -39,7 +40,9 @@ class ScoreTable:
     criterion: Criterion
     temperatures: tuple[float, ...] | None
     scores: Floats
+    answers: Ints
     correct: Bools
+    plain_correct: Bools
     cost: Cost
     _costs: dict[tuple[bool, ...], Floats] = field(default_factory=dict)
 
@@ -58,8 +61,8 @@ class ScoreTable:
         return Policy(self.criterion, [float(t) for t in thresholds], self.temperatures)
 
     def plain(self) -> Policy:
-        """The plain network: every early exit closed."""
-        return self.policy([NEVER] * self.early)
+        """The plain network: every early exit closed, and nothing combined with its answer."""
+        return always(exit=self.early) if self.criterion.combines else self.policy([NEVER] * self.early)
 
     def costs(self, thresholds: Sequence[float]) -> Floats:
         """`[exits]` cost of leaving at each exit; heads of closed exits are saved, see `Recording.costs`."""
@@ -100,9 +103,21 @@ def score_table(
     cost = recording.cost if goal is None else goal.cost(recording)
     fixed = None if temperatures is None else tuple(float(t) for t in temperatures)
     policy = Policy(criterion, [0.0] * early, fixed)
-    scores = [policy.score(k, recording.logits[k], _earlier(recording, criterion, k)).numpy() for k in range(early)]
+    policy.check(early, recording.classes)
+    scores = [policy.score(k, recording.logits[k], recording.logits[:k].unbind()).numpy() for k in range(early)]
     _check_scores(scores, criterion, fixed)
-    return ScoreTable(recording, criterion, fixed, np.stack(scores), (recording.predictions == truth).numpy(), cost)
+    answers = recording.answers(policy).argmax(dim=-1)
+    plain = recording.logits[-1].argmax(dim=-1)
+    return ScoreTable(
+        recording=recording,
+        criterion=criterion,
+        temperatures=fixed,
+        scores=np.stack(scores),
+        answers=answers.numpy(),
+        correct=(answers == truth).numpy(),
+        plain_correct=(plain == truth).numpy(),
+        cost=cost,
+    )
 
 
 def _check_scores(scores: Sequence[Floats], criterion: Criterion, temperatures: tuple[float, ...] | None) -> None:
@@ -112,11 +127,6 @@ def _check_scores(scores: Sequence[Floats], criterion: Criterion, temperatures: 
                 f"{criterion!r} scores {int(np.isnan(values).sum())} samples of exit {k} as NaN, the first is sample "
                 f"{int(np.isnan(values).argmax())}. Check its logits{_where(temperatures, k)}."
             )
-
-
-def _earlier(recording: Recording, criterion: Criterion, exit: int) -> tuple[Tensor, ...]:
-    # A policy divides every earlier exit's logits by its temperature: only where the criterion will read them.
-    return recording.logits[:exit].unbind() if criterion.uses_earlier else ()
 
 
 def check_choice(recording: Recording, criterion: Criterion, temperatures: Sequence[float] | None) -> None:

@@ -64,16 +64,14 @@ def tuned_family(tuning: ScoreTable, size: int, seed: int = 0) -> Family:
 
 
 def mixed_losses(table: ScoreTable) -> Floats:
-    """`[exits, n]` loss of leaving at each exit rather than at the last, see the module's docstring; 0 at the last."""
-    recording = table.recording
-    full = recording.logits[-1].double()
+    """`[exits, n]` loss of leaving at each exit with its answer rather than with the plain network's."""
+    recording, full = table.recording, table.recording.logits[-1].double()
     hottest = 1.0 if recording.labels is None else fit_temperature(full, recording.labels)
-    q = (full / hottest).softmax(dim=1)
-    answers = recording.predictions
-    chance = q.gather(1, answers.T).T
-    soft = (chance[-1] - chance).numpy()
-    hard = table.correct[-1].astype(np.int8) - table.correct.astype(np.int8)
-    losses: Floats = SOFT * soft + (1 - SOFT) * hard + CAUTION * (answers != answers[-1]).numpy()
+    q = (full / hottest).softmax(dim=1).numpy()
+    own = full.argmax(dim=1).numpy()
+    soft = np.take_along_axis(q, own[:, None], axis=1).T - np.take_along_axis(q, table.answers.T, axis=1).T
+    hard = table.plain_correct.astype(np.int8) - table.correct.astype(np.int8)
+    losses: Floats = SOFT * soft + (1 - SOFT) * hard + CAUTION * (table.answers != own)
     return losses
 
 

@@ -42,7 +42,7 @@ def calibrate(
 
     Args:
         run: run folder of `offramp train`.
-        criterion: what is compared with the thresholds, e.g. max_probability, entropy or margin.
+        criterion: what is compared with the thresholds, e.g. max_probability, entropy, margin, patience.
         drop: largest drop of accuracy against the plain network, a share; default 0.01, one percentage point.
         delta: probability with which the certificate may be wrong; default 0.05, for a budget none.
         relative: --drop is a share of the plain network's accuracy.

@@ -31,6 +31,10 @@ class Always(Criterion):
         if isinstance(self.exit, bool) or not isinstance(self.exit, int) or self.exit < 0:
             raise PolicyError(f"Always(exit={self.exit!r}): give an exit's number, 0 for the earliest.")
 
+    def opens(self, exit: int) -> bool:
+        """At its exit only."""
+        return exit == self.exit
+
     def score(self, logits: Tensor, earlier: Sequence[Tensor] = ()) -> Tensor:
         """Zero for every row, NaN where a logit is NaN or +inf."""
         usable = (logits < float("inf")).all(dim=-1)

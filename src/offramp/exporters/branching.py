@@ -189,11 +189,8 @@ class _Joint:
         return block
 
     def _crossing(self, k: int) -> list[tuple[str, str]]:
-        """What segment k + 1 takes, and its names for it: the carry, and earlier logits if the criterion reads them."""
-        inputs = [value.name for value in self.graphs[k].input]
+        """What segment k + 1 takes, and its names for it."""
         sources = [value.name for value in self.graphs[k].output[2:]]
-        if self.plan.uses_earlier:
-            sources += [*inputs[len(inputs) - k :], f"s{k}/{LOGITS}"]
         return list(zip(sources, (value.name for value in self.graphs[k + 1].input), strict=True))
 
 

@@ -72,10 +72,10 @@ def exit_quality(
     # Refuses temperatures that do not fit; the last exit has none of its own.
     policy = Policy(criterion or MaxProbability(), [0.0] * (recording.exits - 1), temperatures)
     fixed = [*(policy.temperatures or [1.0] * (recording.exits - 1)), 1.0]
-    scaled = [logits.double() / t for logits, t in zip(recording.logits, fixed, strict=True)]
-    earlier = scaled if policy.criterion.uses_earlier else []
+    policy.check(recording.exits - 1, recording.classes)
+    wide = recording.logits.double()
     return [
-        _quality(k, fixed[k], scaled[k], policy.criterion.score(scaled[k], earlier[:k]), labels)
+        _quality(k, fixed[k], wide[k] / fixed[k], policy.score(k, wide[k], wide[:k].unbind()), labels)
         for k in range(recording.exits)
     ]
 

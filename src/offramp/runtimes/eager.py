@@ -57,14 +57,19 @@ class EagerRuntime(Runtime):
             )
         ledger = Ledger(self.plan)
         last = self.model.exits - 1
+        earlier: list[Tensor] = []
 
         def visit(arrival: Arrival) -> Tensor | None:
             exit = arrival.exit
             if exit not in self.plan.stops:
                 return None
             logits = arrival.logits()
-            score = None if exit == last else self.policy.score(exit, logits, ledger.earlier)
-            return ledger.settle(logits, score)
+            score = None if exit == last else self.policy.score(exit, logits, earlier)
+            index = ledger.settle(self.policy.answer(exit, logits, earlier), score)
+            if self.plan.uses_earlier:
+                earlier.append(logits)
+                earlier[:] = earlier if index is None else [e[index] for e in earlier]
+            return index
 
         self.model.traverse(self.form.inputs(inputs), visit)
         return ledger.decisions()

@@ -16,10 +16,10 @@ def going_on(score: Tensor, threshold: float) -> Tensor:
 
 
 class Ledger:
-    """Takes the logits at each stop and says which rows go on.
+    """Takes the answers at each stop and says which rows go on.
 
-    The first stop's logits, of all rows, become the output; rows that go on are overwritten later. Counting the rows
-    that stay is the one synchronisation per stop.
+    The answers at the first stop where a row leaves, of all rows, become the output; rows that go on are overwritten
+    later. Asking which rows stay is the one synchronisation per stop.
 
     Args:
         plan: stops and thresholds.
@@ -28,7 +28,6 @@ class Ledger:
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
         self.stop = 0
-        self.earlier: list[Tensor] = []
         self.logits: Tensor | None = None
         self._rows: Tensor | None = None
         self._exits = torch.empty(0)
@@ -37,33 +36,35 @@ class Ledger:
         """Enters a stop.
 
         Args:
-            logits: `[m, classes]` of the rows that are still in, at the next stop of the plan.
+            logits: `[m, classes]` that the rows still in are answered with at the next stop of the plan.
             score: `[m]` of the criterion there, larger = surer; None at the last stop, where everything leaves.
 
         Returns:
-            Index `[r]` of the rows among the m that go on; None when all of them do.
+            Index `[r]` of the rows among the m that go on; None when all of them do, and at the last stop.
         """
         exit = self.plan.stops[self.stop]
-        self._write(logits, exit)
         if score is None:
-            return logits.new_empty(0, dtype=torch.long)
-        index = going_on(score, self.plan.thresholds[self.stop])
-        self.stop += 1
-        if self.plan.uses_earlier:
-            self.earlier.append(logits)
-        if len(index) == len(logits):
+            self._write(logits, exit)
             return None
+        index = self._going_on(score)
+        self.stop += 1
+        if index is None:
+            return None
+        self._write(logits, exit)
         self._rows = index if self._rows is None else self._rows[index]
-        self.earlier = [e[index] for e in self.earlier]
         return index
 
+    def _going_on(self, score: Tensor) -> Tensor | None:
+        threshold = self.plan.thresholds[self.stop]
+        if len(score) == 1:  # one comparison is most of what a stop costs a single row
+            return score.new_empty(0, dtype=torch.long) if bool(score > threshold) else None
+        index = going_on(score, threshold)
+        return None if len(index) == len(score) else index
+
     def _write(self, logits: Tensor, exit: int) -> None:
-        if self.logits is None:
+        if self.logits is None or self._rows is None:
             self.logits = logits.clone()
             self._exits = torch.full((len(logits),), exit, device=logits.device)
-        elif self._rows is None:
-            self.logits = logits.to(torch.promote_types(self.logits.dtype, logits.dtype), copy=True)
-            self._exits.fill_(exit)
         else:
             # Where exits differ in dtype (a backbone in half precision that ends in `.float()`), the wider one is kept.
             dtype = torch.promote_types(self.logits.dtype, logits.dtype)
@@ -73,4 +74,4 @@ class Ledger:
     def decisions(self) -> Decisions:
         """What has been decided, once no row is left."""
         assert self.logits is not None
-        return Decisions(self.logits, self._exits, self.plan.exits, self.plan.costs[self._exits.cpu()])
+        return self.plan.decisions(self.logits, self._exits)

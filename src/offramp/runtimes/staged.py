@@ -53,7 +53,7 @@ class StagedRuntime(Runtime):
         tensors: Sequence[Tensor] = self.entrance.tensors(inputs)
         ledger = Ledger(self.plan)
         for k in range(len(self.programs)):
-            logits, score, tensors = self.run(k, [*tensors, *ledger.earlier])
+            logits, score, tensors = self.run(k, tensors)
             index = ledger.settle(logits, score)
             if index is None:
                 continue
@@ -64,7 +64,7 @@ class StagedRuntime(Runtime):
         return ledger.decisions()
 
     def run(self, k: int, tensors: Sequence[Tensor]) -> tuple[Tensor, Tensor | None, Sequence[Tensor]]:
-        """Runs the program of a stop: logits `[n, classes]`, score `[n]` (None at the last stop), and the carry.
+        """Runs the program of a stop: answer `[n, classes]`, score `[n]` (None at the last stop), and the carry.
 
         Raises:
             StageError: it failed.

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from offramp.decisions import Decisions
 from offramp.exit_model import ExitModel
 from offramp.policy import Policy
 
@@ -35,9 +36,10 @@ class Plan:
         """Lays a policy out.
 
         Raises:
-            PolicyError: the policy is for another number of exits.
+            PolicyError: the policy is for another number of exits or classes.
         """
         last = model.exits - 1
+        policy.check(last, model.num_classes)
         thresholds = policy.thresholds_for(last)
         needed = policy.heads_needed(last)
         early = tuple(k for k in range(last) if needed[k])
@@ -53,6 +55,15 @@ class Plan:
     def uses_earlier(self) -> bool:
         """Whether the criterion reads earlier logits, which then travel with the rows."""
         return self.policy.criterion.uses_earlier
+
+    def decisions(self, logits: Tensor, exits: Tensor) -> Decisions:
+        """What has been decided, with its costs.
+
+        Args:
+            logits: `[n, classes]` that the rows are answered with.
+            exits: `[n]`, where they left.
+        """
+        return Decisions(logits, exits, self.exits, self.costs[exits.cpu()], self.policy.levels(logits, exits))
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data, the inverse of `from_dict`."""

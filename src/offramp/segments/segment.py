@@ -85,14 +85,15 @@ def _value(kind: Kind, known: Any, source: Iterator[Tensor], rows: int) -> Any:
 class Segment(nn.Module):
     """What runs from one stop to the next. It shares the model's parameters.
 
-    `forward(*tensors)` takes the batched tensors of the carry and, where the criterion reads them, the logits of the
-    earlier stops. It gives `(logits [n, classes], score [n], *carry)`, and at the last stop `(logits,)`.
+    `forward(*tensors)` takes the carry: the batched tensors that cross the cut and, where the criterion reads them, the
+    logits of the earlier stops. It gives `(answer [n, classes], score [n], *carry)`, and at the last stop `(answer,)`.
+    The answer is the exit's logits, unless the criterion combines those of several exits.
 
     Args:
         stages: of the model, run one after the other.
         head: turns what the last of these stages shows into logits; None at the backbone's own output.
         exit: number of the exit that ends it.
-        policy: scores the logits; its thresholds play no part here.
+        policy: scores the logits and answers; its thresholds play no part here.
         entry: how the carry arrives.
         departure: how the carry leaves; None at the last stop.
         example: inputs of `forward`, a few rows.
@@ -125,17 +126,20 @@ class Segment(nn.Module):
     def forward(self, *tensors: Tensor) -> tuple[Tensor, ...]:
         """See the class."""
         values: Sequence[Any] = self.entry.unpack(tensors[: self.entry.width])
+        earlier = tensors[self.entry.width :]
         feature: Any = None
         for stage in self.stages:
             feature, values = stage(*values)
         if self.departure is None or self.head is None:
-            return (final_logits(feature),)
+            return (self.policy.answer(self.exit, final_logits(feature), earlier),)
         source = backbones.first_tensor(feature)
         assert source is not None  # attach refuses cuts without a tensor
         # A head may pass its input on, which the next segment may overwrite.
         logits = self.head(source).clone() if isinstance(self.head, nn.Identity) else self.head(source)
-        score = self.policy.score(self.exit, logits, tensors[self.entry.width :])
-        return (logits, score, *self.departure.pack(values))
+        score = self.policy.score(self.exit, logits, earlier)
+        answer = self.policy.answer(self.exit, logits, earlier)
+        memory = (*earlier, logits) if self.policy.criterion.uses_earlier else ()
+        return (answer, score, *self.departure.pack(values), *memory)
 
 
 def segments_of(model: ExitModel, plan: Plan, rows: int = 4) -> tuple[Segment, ...]:
@@ -158,7 +162,7 @@ def segments_of(model: ExitModel, plan: Plan, rows: int = 4) -> tuple[Segment, .
     segments: list[Segment] = []
     first, entry = 0, Passage.into(chain)
     values: Sequence[Any] = chain.start(chain.signature.batch(rows, model.device))
-    earlier: list[Tensor] = []
+    earlier: Sequence[Tensor] = ()
     with torch.no_grad():
         for stop in plan.stops:
             last = stop == model.exits - 1
@@ -171,6 +175,6 @@ def segments_of(model: ExitModel, plan: Plan, rows: int = 4) -> tuple[Segment, .
             segment = Segment(parts, head, stop, plan.policy, entry, departure, example)
             segments.append(segment.eval())
             if departure is not None:
-                earlier = [*earlier, segment(*example)[0]] if plan.uses_earlier else []
+                earlier = segment(*example)[2 + departure.width :]
                 first, entry = stop + 1, departure
     return tuple(segments)

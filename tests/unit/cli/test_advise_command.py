@@ -39,7 +39,7 @@ def test_a_recording_is_advised_on(trained: Path, capsys: pytest.CaptureFixture[
     ("arguments", "message"),
     [
         (["--criteria", "luck"], "luck"),
-        (["--criteria", "always"], "Criteria with parameters"),
+        (["--criteria", "always"], "always"),
         (["--drop", "2"], "AccuracyDrop(0.02)"),
     ],
 )

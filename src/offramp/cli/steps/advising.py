@@ -15,7 +15,7 @@ from offramp.cli.failures import UsageError
 from offramp.cli.materials import check_name
 from offramp.cli.run_folder import RunFolder
 from offramp.cli.session import Session
-from offramp.criteria import CRITERIA, Criterion
+from offramp.criteria import CRITERIA, Criterion, ready_made
 from offramp.errors import CalibrationError
 from offramp.goals import AccuracyDrop, Agreement, Goal, MACBudget
 from offramp.reporters import wording
@@ -43,13 +43,8 @@ class Asked:
             UsageError: there is no such criterion, or it needs parameters.
         """
         for name in self.criteria:
-            check_name("criterion", name, list(CRITERIA))
-        try:
-            return [CRITERIA[name]() for name in self.criteria] or None
-        except TypeError as error:
-            raise UsageError(
-                f"--criteria: {error}. Criteria with parameters can be compared with ofr.advise."
-            ) from error
+            check_name("criterion", name, ready_made())
+        return [CRITERIA[name]() for name in self.criteria] or None
 
     def goals(self) -> tuple[Goal, ...]:
         """The goals to compare for.

@@ -12,7 +12,7 @@ from offramp.cli.failures import FAILURE, OK, say
 from offramp.cli.materials import check_name
 from offramp.cli.run_folder import RunFolder
 from offramp.cli.session import Session
-from offramp.criteria import CRITERIA
+from offramp.criteria import CRITERIA, ready_made
 from offramp.goals import Goal
 from offramp.reporters import wording
 
@@ -31,7 +31,7 @@ def calibrate(run: RunFolder, criterion: str, goal: Goal, session: Session) -> t
         FileFormatError: the run has no recordings, or they are damaged.
         CalibrationError: the goal and the recordings do not fit.
     """
-    check_name("criterion", criterion, [name for name in CRITERIA if name != "always"])
+    check_name("criterion", criterion, ready_made())
     run.check()
     session.say(f"Goal: {goal.describe()}.")
     outcome = ofr.calibrate(

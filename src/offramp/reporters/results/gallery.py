@@ -87,9 +87,8 @@ class Gallery:
 
 def _scores(recording: Recording, policy: Policy) -> Iterator[Tensor]:
     """`[n]` of each exit; at the last one, which needs no score to leave, the criterion without temperature."""
-    for exit in range(recording.exits - 1):
+    for exit in range(recording.exits):
         yield policy.score(exit, recording.logits[exit], recording.logits[:exit].unbind())
-    yield policy.criterion.score(recording.logits[-1], recording.logits[:-1].unbind())
 
 
 def _picture(

@@ -17,7 +17,7 @@ from offramp.runtimes.streaming.scheduler import Fire, Ticket
 from offramp.segments import Plan
 
 Chunk = Sequence[Tensor]
-"""Tensors of the same rows: the carry and, where the criterion reads them, earlier logits."""
+"""Tensors of the same rows: what crosses a cut."""
 
 Answer = Decisions | StageError
 
@@ -67,7 +67,7 @@ class Request:
         """The answer, when no row is missing."""
         logits = torch.stack(self._logits)
         exits = torch.tensor(self._exits)
-        return Decisions(logits, exits.to(logits.device), plan.exits, plan.costs[exits])
+        return plan.decisions(logits, exits.to(logits.device))
 
 
 @dataclass(frozen=True)
@@ -151,8 +151,6 @@ class Line:
                 torch.cuda.current_stream(logits.device).synchronize()
             return Landing(logits.unbind())
         index = going_on(score, self.runtime.plan.thresholds[stage])
-        if self.runtime.plan.uses_earlier:
-            carry = [*carry, *tensors[len(tensors) - stage :], logits]
         return Landing(
             logits.unbind(), index.tolist(), carry if len(index) == len(logits) else [t[index] for t in carry]
         )

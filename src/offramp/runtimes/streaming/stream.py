@@ -194,15 +194,12 @@ def _usable(max_wait: float, least: float) -> float:
 def _time_stages(runtime: StagedRuntime, times: StageTimes) -> None:
     """Runs every stage at every size, to warm it up and to time it, on rows that all go on."""
     signature = runtime.entrance.signature
-    earlier: list[Tensor] = []
     positional, named = signature.unflatten(signature.batch(times.sizes[-1], runtime.entrance.device))
-    carry: Sequence[Tensor] = runtime.entrance.tensors(named or positional)
+    tensors: Sequence[Tensor] = runtime.entrance.tensors(named or positional)
     for stage in range(len(runtime.programs)):
-        tensors = [*carry, *earlier]
         for size in times.sizes:
             times.learn(stage, size, _timed(runtime, stage, [t[:size] for t in tensors]))
-        logits, _, carry = runtime.run(stage, tensors)
-        earlier += [logits] * runtime.plan.uses_earlier
+        _, _, tensors = runtime.run(stage, tensors)
 
 
 def _timed(runtime: StagedRuntime, stage: int, tensors: Sequence[Tensor]) -> float:
