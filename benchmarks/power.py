@@ -6,7 +6,8 @@
 From every recording of `populations.py`, n calibration samples and n / 2 tuning samples are drawn, as often as there
 are trials; every method gets the same. The tuning samples are what `calibrate(tuning=...)` takes, as a validation split
 does in the command line: all methods have their temperatures from them, the tuned family its thresholds too. The
-methods named "of n" have no tuning samples but split them off the n.
+methods named "of n" have no tuning samples but split them off the n. "Without" leaves one step of the tuned family out;
+"bound" tunes it on the whole recording, which nobody can have: what a better construction could gain at most.
 
 Per method: how often the policy truly loses more than the budget, and the true mean MACs.
 """
@@ -15,7 +16,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -24,7 +25,7 @@ from rich.console import Console
 from rich.table import Table
 
 import offramp as ofr
-from offramp.calibrators import fit_temperatures
+from offramp.calibrators import fit_temperatures, tuned_family
 from offramp.calibrators.paths import follow, shared_family
 from offramp.calibrators.scoring import score_table
 from offramp.criteria import MaxProbability
@@ -44,6 +45,7 @@ PER_EXIT = "per exit, "
 class Draw:
     """What one trial has to choose from."""
 
+    population: ofr.Recording
     calibration: ofr.Recording
     tuning: ofr.Recording
     temperatures: tuple[float, ...]
@@ -99,6 +101,27 @@ def certified_of_n(family: str) -> Method:
     return choose
 
 
+def certified_without(**constants: float) -> Method:
+    """The tuned family with other constants, and the exact test."""
+
+    def choose(draw: Draw) -> ofr.Policy:
+        before = {name: getattr(tuned_family, name) for name in constants}
+        try:
+            for name, value in constants.items():
+                setattr(tuned_family, name, value)
+            return certified("exact", "tuned")(draw)
+        finally:
+            for name, value in before.items():
+                setattr(tuned_family, name, value)
+
+    return choose
+
+
+def bound(draw: Draw) -> ofr.Policy:
+    """The tuned family from the whole recording."""
+    return certified("exact", "tuned")(replace(draw, tuning=draw.population))
+
+
 def _policy(result: ofr.Calibrated | ofr.Infeasible) -> ofr.Policy:
     return result.policy if isinstance(result, ofr.Calibrated) else result.best
 
@@ -110,6 +133,10 @@ METHODS: dict[str, Method] = {
     **{f"{PER_EXIT}{test}": certified(test, "tuned") for test in ("exact", "harm")},
     f"{ONE}exact, of n": certified_of_n("shared"),
     f"{PER_EXIT}exact, of n": certified_of_n("tuned"),
+    f"{PER_EXIT}exact, without soft losses": certified_without(SOFT=0.0),
+    f"{PER_EXIT}exact, without bagging": certified_without(BAGS=1),
+    f"{PER_EXIT}exact, without shrinking": certified_without(SHRINKING=0.0),
+    f"{PER_EXIT}exact, bound": bound,
 }
 
 
@@ -150,7 +177,7 @@ def draws(population: ofr.Recording, samples: int, trials: int) -> Iterator[Draw
             torch.randint(population.samples, (n,), generator=generator) for n in (samples, round(TUNING * samples))
         ]
         calibration, tuning = (population.take(index) for index in rows)
-        yield Draw(calibration, tuning, fit_temperatures(tuning))
+        yield Draw(population, calibration, tuning, fit_temperatures(tuning))
 
 
 def truth(population: ofr.Recording, policy: ofr.Policy) -> tuple[float, float]:

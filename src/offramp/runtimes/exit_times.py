@@ -46,17 +46,19 @@ def exit_times(
     calls = {name: _call(model, policy, backend, rows) for name, policy in _policies(model.exits - 1).items()}
     with torch.no_grad():
         found = measure(calls, rounds=rounds, device=model.device)
-    return _times(
-        {name: timing.median / batch for name, timing in found.items()}, model.exits, batch, str(model.device)
-    )
+    seconds = {name: timing.median / batch for name, timing in found.items()}
+    return _times(seconds, model.exits, batch, str(model.device))
 
 
 def _policies(early: int) -> dict[str, Policy]:
     """Leaving at exit k ("leave k"; the last is the plain network), and passing it ("pass k")."""
     leaving = {f"leave {k}": always(exit=k) for k in range(early + 1)}
-    passing = {f"pass {k}": Policy(MaxProbability(), [OUT_OF_REACH if j == k else NEVER for j in range(early)])
-               for k in range(early)}  # fmt: skip
-    return leaving | passing
+    return leaving | {f"pass {k}": _passing(k, early) for k in range(early)}
+
+
+def _passing(exit: int, early: int) -> Policy:
+    """Asks one exit, where nobody leaves."""
+    return Policy(MaxProbability(), [OUT_OF_REACH if k == exit else NEVER for k in range(early)])
 
 
 def _call(model: ExitModel, policy: Policy, backend: str, rows: Any) -> Call:
