@@ -46,18 +46,106 @@ def validity() -> str:
     """Share over budget and mean MACs of every method on every problem."""
     data = load("validity")
     sizes = sorted({r["samples"] for r in data["results"]})
-    cells: dict[tuple[str, str], list[str]] = {}
+    cells: dict[tuple[str, ...], list[str]] = {}
     for r in sorted(data["results"], key=lambda r: r["samples"]):
         text = f"{r['over_budget'] / r['trials']:.1%} / {r['mean_macs_share']:.3f}"
-        cells.setdefault((r["problem"], r["method"]), []).append(text)
-    rows = [[problem, method, *texts] for (problem, method), texts in cells.items()]
-    trials = data["results"][0]["trials"]
+        delta = f"{r['delta']:g}" if r["method"].startswith("certified") else "-"
+        cells.setdefault((r["problem"], r["method"], delta), []).append(text)
+    rows = [[*names, *texts] for names, texts in cells.items()]
+    trials = max(r["trials"] for r in data["results"])
     what = (
-        f"{trials} seeded calibrations each, budget {100 * data['points']:g} point, delta {100 * data['delta']:g} %; "
-        "share of calibrations that truly exceed the budget / mean MACs as a share of the plain network's"
+        f"{trials} seeded calibrations each (a fifth of that for the naive choice per exit), budget "
+        f"{100 * data['points']:g} point; share of calibrations that truly exceed the budget / mean MACs as a share of "
+        "the plain network's"
     )
-    header = ["problem", "method", *(f"n = {n}" for n in sizes)]
+    header = ["problem", "method", "delta", *(f"n = {n}" for n in sizes)]
     return table(header, rows, origin("validity", "validity", data, what))
+
+
+def power() -> str:
+    """What a certificate costs, against naive choices and the best certificate of one threshold."""
+    data = load("power")
+    rows = [
+        [
+            r["population"],
+            f"{r['samples']:,}",
+            r["method"],
+            f"{r['over_budget']:.0%}",
+            f"{r['macs_share']:.3f}",
+            f"{r['to_naive']:.2f}",
+            f"{r['to_one_threshold']:.3f} ± {r['to_one_threshold_error']:.3f}",
+        ]
+        for r in data["rows"]
+    ]
+    what = (
+        f"{data['trials']} draws each, budget {100 * data['points']:g} point, delta {data['delta']:g}, n / 2 further "
+        "samples for tuning; ± one standard error, paired"
+    )
+    header = ["recording", "n", "method", "over budget", "MACs of plain", "x naive", "x best one threshold"]
+    return table(header, rows, origin("power", "power", data, what))
+
+
+def searches() -> str:
+    """Mean MACs of simpler searches over those of the frontier."""
+    data = load("searches")
+    rows = [
+        [
+            r["population"],
+            f"{r['samples']:,}",
+            *(f"{r['excess'][name]:+.1%} / {r['above'][name]:.0%}" for name in data["searches"]),
+            f"{r['seconds']:.2f} s",
+        ]
+        for r in data["rows"]
+    ]
+    what = (
+        "MACs above the frontier's at equal accuracy, mean over accuracies within 3 points of the plain network's, and "
+        "how often the search is better than the frontier; time of the frontier"
+    )
+    header = ["recording", "samples", *data["searches"], "frontier"]
+    return table(header, rows, origin("searches", "searches", data, what))
+
+
+def criteria_by_goal() -> str:
+    """Criteria for goals, judged on held-out folds."""
+    data = load("criteria_by_goal")
+    rows = []
+    for found in data["recordings"]:
+        for choice in found["advice"]["choices"]:
+            gain, drop, macs = choice["gain"], choice["drop"], choice["macs_share"]
+            rows.append(
+                [
+                    found["population"],
+                    choice["goal_in_words"],
+                    f"`{choice['criterion']['name']}`{' =' if choice['equal_to_best'] else ''}",
+                    f"{choice['accuracy']:.2%}",
+                    f"{100 * drop['value']:+.2f} [{100 * drop['low']:+.2f}, {100 * drop['high']:+.2f}]",
+                    f"{macs['value']:.3f} [{macs['low']:.3f}, {macs['high']:.3f}]",
+                    f"{100 * gain['value']:+.2f} [{100 * gain['low']:+.2f}, {100 * gain['high']:+.2f}]",
+                ]
+            )
+    what = (
+        f"{data['folds']} folds, seed {data['seed']}, intervals of {100 * data['confidence']:g} % by resampling; drop "
+        "and gain in points; = is the best criterion for the goal, or not told from it"
+    )
+    header = ["recording", "goal", "criterion", "accuracy", "drop", "MACs of plain", "gain"]
+    return table(header, rows, origin("criteria_by_goal", "criteria_by_goal", data, what))
+
+
+def calibration_speed() -> str:
+    """Seconds and memory of calibrations."""
+    data = load("calibration_speed")
+    rows = [
+        [
+            f"{r['samples']:,} x {r['exits']} x {r['classes']:,}",
+            r["goal"],
+            f"{r['seconds']:.2f}",
+            f"{r['peak_gib']:.2f}",
+        ]
+        for r in data["rows"]
+    ]
+    what = "medians of 3; peak memory of the process, the recording included"
+    header = ["samples x exits x classes", "goal", "seconds", "peak, GiB"]
+    return table(header, rows, origin("calibration_speed", "calibration_speed", data, what))
 
 
 def runtime() -> str:
@@ -205,6 +293,10 @@ def cut_matrix() -> str:
 
 TABLES: dict[str, Callable[[], str]] = {
     "validity": validity,
+    "power": power,
+    "searches": searches,
+    "criteria_by_goal": criteria_by_goal,
+    "calibration_speed": calibration_speed,
     "runtime": runtime,
     "single": single,
     "earlyon": earlyon,

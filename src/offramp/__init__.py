@@ -35,6 +35,11 @@ _HOME = {
     "Infeasible": "offramp.calibrators",
     "frontier": "offramp.calibrators",
     "deploy": "offramp.runtimes",
+    "exit_times": "offramp.runtimes.exit_times",
+    "advise": "offramp.advice",
+    "Advice": "offramp.advice",
+    "by_deadline": "offramp.budgeting",
+    "within_total": "offramp.budgeting",
     "export": "offramp.exporters",
     "load_bundle": "offramp.exporters",
     "verdict": "offramp.verdicts",
@@ -44,7 +49,9 @@ _MODULES = ("criteria", "errors", "goals", "heads", "metrics", "regimes")
 
 if TYPE_CHECKING:
     from offramp import criteria, errors, goals, heads, metrics, regimes
+    from offramp.advice import Advice, advise
     from offramp.backbones import inspect
+    from offramp.budgeting import by_deadline, within_total
     from offramp.calibrators import Calibrated, Infeasible, calibrate, frontier
     from offramp.decisions import Decisions
     from offramp.exit_model import ExitModel, attach
@@ -55,10 +62,12 @@ if TYPE_CHECKING:
     from offramp.proposal import Proposal, propose
     from offramp.recording import Recording, record, simulate
     from offramp.runtimes import deploy
+    from offramp.runtimes.exit_times import exit_times
     from offramp.training import History, fit
     from offramp.verdicts import Verdict, verdict
 
 __all__ = [
+    "Advice",
     "Calibrated",
     "Decisions",
     "ExitModel",
@@ -69,12 +78,15 @@ __all__ = [
     "Proposal",
     "Recording",
     "Verdict",
+    "advise",
     "always",
     "attach",
+    "by_deadline",
     "calibrate",
     "criteria",
     "deploy",
     "errors",
+    "exit_times",
     "export",
     "fit",
     "frontier",
@@ -92,6 +104,7 @@ __all__ = [
     "train_gates",
     "train_schedule",
     "verdict",
+    "within_total",
 ]
 
 

@@ -12,6 +12,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from offramp.cost import Cost
+from offramp.errors import InputError
+
 Call = Callable[[], object]
 Network = Callable[[Any], Tensor]
 """Inputs on the device to logits `[n, classes]` there."""
@@ -74,6 +77,50 @@ class Laps:
     def per_request(self, *shares: float) -> list[float]:
         """Quantiles of the seconds of one request, over all requests and rounds."""
         return quantiles([second for lap in self.seconds for second in lap], *shares)
+
+
+@dataclass(frozen=True)
+class ExitTimes:
+    """Measured mean time per sample, by the exit at which it leaves: what `Cost` is in MACs.
+
+    Attributes:
+        seconds: `[exits]`, cumulative, every head passed on the way and its decision included.
+        head_seconds: `[exits - 1]`, what each early head with its decision adds to `seconds` from its exit on.
+        batch: number of samples per call at which it was measured; the time of a call is divided by it.
+        device: on which.
+
+    Raises:
+        InputError: times that are not positive, or another number of them than of heads and one.
+    """
+
+    seconds: tuple[float, ...]
+    head_seconds: tuple[float, ...]
+    batch: int
+    device: str
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "seconds", tuple(float(s) for s in self.seconds))
+        object.__setattr__(self, "head_seconds", tuple(float(s) for s in self.head_seconds))
+        fits = len(self.seconds) == len(self.head_seconds) + 1
+        if not fits or not all(0 < s < float("inf") for s in self.seconds) or min(self.head_seconds, default=0) < 0:
+            raise InputError(
+                f"ExitTimes(seconds={self.seconds}, head_seconds={self.head_seconds}): give one positive time per exit "
+                "and one of at least 0 per early head, as offramp.exit_times(model, inputs) does."
+            )
+
+    @property
+    def cost(self) -> Cost:
+        """The times in place of MACs."""
+        return Cost(self.seconds, self.head_seconds)
+
+    @property
+    def plain(self) -> float:
+        """Seconds per sample of the network without early heads."""
+        return self.cost.plain
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data."""
+        return {**asdict(self), "seconds": list(self.seconds), "head_seconds": list(self.head_seconds)}
 
 
 def measure(

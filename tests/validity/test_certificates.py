@@ -29,20 +29,20 @@ def validity() -> Iterator[ModuleType]:
     torch.set_num_threads(threads)
 
 
-@pytest.mark.parametrize("samples", [500, 1000, 5000])
-@pytest.mark.parametrize("test", DROP_TESTS)
+@pytest.mark.parametrize("samples", [500, 2000])
+@pytest.mark.parametrize("test", [*DROP_TESTS, "exact, per exit"])
 @pytest.mark.parametrize("problem", range(3))
 def test_a_certificate_is_wrong_no_more_often_than_it_says(
     validity: ModuleType, problem: int, test: str, samples: int
 ) -> None:
-    result = validity.measure(validity.PROBLEMS[problem], samples, f"certified: {test}", TRIALS)
+    result = validity.measure(validity.PROBLEMS[problem], samples, f"certified: {test}", TRIALS, delta=0.1)
     assert result.over_budget <= result.bound
 
 
 @pytest.mark.parametrize("problem", range(3))
 @pytest.mark.parametrize("method", ["naive: one threshold", "naive: per exit"])
 def test_the_naive_choice_is_wrong_far_more_often(validity: ModuleType, problem: int, method: str) -> None:
-    trials = 60
+    trials = 60 * validity.SELDOM.get(method, 1)
     result = validity.measure(validity.PROBLEMS[problem], 1000, method, trials)
     assert result.over_budget > result.bound
 

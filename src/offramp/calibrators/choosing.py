@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Literal, get_args
 
-from offramp.calibrators import empirical, learn_then_test
+from offramp.calibrators import budgets, conformal, empirical, learn_then_test
 from offramp.calibrators.outcome import Outcome
-from offramp.calibrators.scoring import check_choice, score_table
+from offramp.calibrators.paths import Family, shared_family
+from offramp.calibrators.scoring import ScoreTable, check_choice, score_table
 from offramp.calibrators.temperature import fit_temperatures
+from offramp.calibrators.tuned_family import tuned_family
 from offramp.criteria import Criterion, MaxProbability
 from offramp.errors import CalibrationError
-from offramp.goals import AccuracyDrop, Goal
+from offramp.goals import GOALS, AccuracyDrop, BudgetGoal, ExpectedHarm, Goal, LossGoal
+from offramp.goals.loss_goal import EVERYBODY
 from offramp.recording import Recording
 
 GRID = 200
 """Thresholds tested for a certificate. A finer grid stops nearer to the budget and costs no validity."""
 
 DEFAULT_GOAL = AccuracyDrop(0.01)
+
+FamilyName = Literal["auto", "shared", "tuned"]
 
 
 def calibrate(
@@ -28,13 +33,14 @@ def calibrate(
     temperatures: Literal["fit"] | Sequence[float] | None = None,
     tuning: Recording | None = None,
     grid: int | Sequence[float] = GRID,
+    family: FamilyName = "auto",
     seed: int = 0,
 ) -> Outcome:
     """Chooses the policy that reaches a goal at the least cost, with its evidence, or says that there is none.
 
     A goal without `delta` is judged on the recording itself, over per-exit thresholds (`empirical`). A goal with
-    `delta` is certified along one shared threshold (`learn_then_test`); the policies it chooses from must then not
-    depend on the certified samples, so their temperatures come from `tuning` or are given.
+    `delta` is certified along a family of policies that must not depend on the certified samples: temperatures come
+    from `tuning` or are given, and so do per-exit thresholds (`tuned_family`); without `tuning` the exits share one.
 
     Args:
         recording: the calibration split, with labels; no sample of it may have been trained on.
@@ -45,7 +51,9 @@ def calibrate(
         tuning: another recording of the same model, e.g. of the validation split.
         grid: for certificates: how many thresholds to test, or the thresholds, strictest first. They must not be
             chosen on the recording.
-        seed: of the subsample on which temperatures are fitted when the recording is large.
+        family: "shared" certifies one threshold for all exits, "tuned" per-exit thresholds found on `tuning`; "auto"
+            is "tuned" where `tuning` and no thresholds are given.
+        seed: of the subsample on which temperatures are fitted when the recording is large, and of the tuned family.
 
     Returns:
         `Calibrated` with `policy` and `evidence`, or `Infeasible` with `reason` and `best`. Both have `feasible`,
@@ -66,12 +74,41 @@ def calibrate(
         raise CalibrationError(f"temperatures={temperatures!r}: give 'fit', one number per early exit, or None.")
     check_choice(recording, criterion, None if isinstance(temperatures, str) else temperatures)
     fixed, origin = _temperatures(recording, goal, temperatures, tuning, seed)
-    table = score_table(recording, criterion, fixed)
-    if goal.delta is None:
-        return empirical.choose(table, goal, origin)
-    if isinstance(goal, AccuracyDrop):
-        return learn_then_test.certify(table, goal, grid, origin)
-    raise CalibrationError(f"{goal!r} cannot be certified. Leave delta out, or use AccuracyDrop(points, delta=...).")
+    table = score_table(recording, criterion, fixed, goal)
+    groups = goal.groups(recording, tuning) if isinstance(goal, LossGoal) else EVERYBODY
+    if not goal.promises:
+        return empirical.choose(table, goal, groups, origin)
+    chosen = _family(table, goal, grid, family, tuning, seed)
+    if isinstance(goal, ExpectedHarm):
+        return conformal.control(table, goal, chosen, origin)
+    if isinstance(goal, LossGoal):
+        return learn_then_test.certify(table, goal, chosen, groups, origin)
+    if isinstance(goal, BudgetGoal):
+        return budgets.certify(table, goal, chosen, origin)
+    certified = ", ".join(kind.__name__ for kind in GOALS.values() if issubclass(kind, LossGoal | BudgetGoal))
+    raise CalibrationError(f"{goal!r} cannot be certified. Leave delta out, or use one of {certified}.")
+
+
+def _family(
+    table: ScoreTable,
+    goal: Goal,
+    grid: int | Sequence[float],
+    family: FamilyName,
+    tuning: Recording | None,
+    seed: int,
+) -> Family:
+    """The policies to certify, none of which depends on the certified samples."""
+    if family not in get_args(FamilyName):
+        raise CalibrationError(f"family={family!r} must be one of {', '.join(map(repr, get_args(FamilyName)))}.")
+    wanted = "tuned" if tuning is not None and isinstance(grid, int) else "shared"
+    if (wanted if family == "auto" else family) == "shared":
+        return shared_family(table, grid)
+    if tuning is None or not isinstance(grid, int):
+        raise CalibrationError(
+            "family='tuned' finds per-exit thresholds on another recording: give tuning=, e.g. of the validation "
+            "split, and grid= as the number of policies. family='shared' needs neither."
+        )
+    return tuned_family(score_table(tuning, table.criterion, table.temperatures, goal), grid, seed)
 
 
 def _temperatures(
@@ -86,10 +123,12 @@ def _temperatures(
         return temperatures, "given"
     if tuning is not None:
         _check_tuning(recording, tuning)
+        if tuning.labels is None:
+            return None, "none: the tuning recording has no labels"
         return fit_temperatures(tuning, seed), f"fitted on {tuning.samples} tuning samples"
     if temperatures is None:
         return None, "none"
-    if goal.delta is not None:
+    if goal.promises:
         raise CalibrationError(
             f"temperatures='fit' with delta={goal.delta}: temperatures fitted on the certified samples would void the "
             "certificate. Give another recording as tuning=, e.g. of the validation split, or fixed temperatures."

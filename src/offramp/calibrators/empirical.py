@@ -6,16 +6,23 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+import numpy as np
+
 from offramp.calibrators.outcome import Calibrated, Infeasible, Outcome, gather_evidence
 from offramp.calibrators.pareto import Pool
-from offramp.calibrators.scoring import ScoreTable, score_table
+from offramp.calibrators.scoring import Floats, Ints, ScoreTable, score_table
 from offramp.calibrators.search import search
 from offramp.criteria import Criterion, MaxProbability
-from offramp.goals import Goal
+from offramp.goals import BudgetGoal, Goal, LossGoal
+from offramp.goals.loss_goal import Groups
 from offramp.policy import NEVER, Policy
 from offramp.recording import Recording
 
 METHOD = "empirical frontier over per-exit thresholds"
+CAUTION = (
+    "EMPIRICAL: the thresholds were chosen on the very samples that judge them, so new samples will lose more than "
+    "these figures say. For a promise, give the goal a delta."
+)
 
 
 @dataclass(frozen=True)
@@ -93,22 +100,58 @@ def _policy(table: ScoreTable, pool: Pool, correct: int) -> Policy:
     return table.policy(thresholds)
 
 
-def choose(table: ScoreTable, goal: Goal, temperatures_from: str) -> Outcome:
+def choose(table: ScoreTable, goal: Goal, groups: Groups, temperatures_from: str) -> Outcome:
     """The policy on the frontier that the goal prefers among those it allows.
 
     Infeasible where it allows none; the best there is then comes nearest: the cheapest of all.
     """
     pool = search(table)
     candidates = _candidates(table, pool)
-    plain = _Candidate(int(table.plain_correct.sum()), float(table.plain_correct.mean()), table.recording.plain_macs)
-    allowed = [candidate for candidate in candidates if goal.allows(candidate, plain)]
-    best = min(allowed, key=goal.preference) if allowed else candidates[0]
-    policy = _policy(table, pool, best.correct)
-    evidence = gather_evidence(table, policy, goal, METHOD, temperatures_from)
-    if allowed:
+    plain = _Candidate(int(table.plain_correct.sum()), float(table.plain_correct.mean()), table.cost.plain)
+    best = _first_allowed(table, pool, candidates, plain, goal, groups)
+    policy = _policy(table, pool, (best or candidates[0]).correct)
+    evidence = gather_evidence(table, policy, goal, METHOD, temperatures_from, caution=CAUTION)
+    if best is not None:
         return Calibrated(policy, evidence)
-    reason = (
-        f"No policy reaches the goal ({goal.describe()}): the cheapest there is spends {best.mean_macs:,.0f} MACs per "
-        f"sample, {evidence.macs_share:.3f} of the plain network. Raise the budget, or attach an earlier exit."
+    return Infeasible(_reason(goal, candidates[0], plain), policy, evidence)
+
+
+def _first_allowed(
+    table: ScoreTable, pool: Pool, candidates: list[_Candidate], plain: _Candidate, goal: Goal, groups: Groups
+) -> _Candidate | None:
+    allowed = sorted((c for c in candidates if goal.allows(c, plain)), key=goal.preference)
+    if groups.of is None or not isinstance(goal, LossGoal):
+        return allowed[0] if allowed else None
+    tally = GroupTally.of(table, groups)
+    # Most goals are met by one of the first few.
+    return next((c for c in allowed if goal.keeps(*tally.counts(pool.thresholds[c.correct]), plain.accuracy)), None)
+
+
+@dataclass(frozen=True, eq=False)
+class GroupTally:
+    """Paired outcomes of one policy, by group."""
+
+    table: ScoreTable
+    group: Ints
+    count: int
+
+    @classmethod
+    def of(cls, table: ScoreTable, groups: Groups) -> GroupTally:
+        """For these groups."""
+        group = np.zeros(table.samples, dtype=np.int64) if groups.of is None else groups.of.numpy()
+        return cls(table, group, len(groups.names))
+
+    def counts(self, thresholds: Floats) -> tuple[Ints, Ints, Ints]:
+        """Samples `[groups]` that only the full network gets right, that only the policy does, and all."""
+        taken = self.table.exits(thresholds.tolist())
+        right, plain = self.table.correct[taken, np.arange(self.table.samples)], self.table.plain_correct
+        worse, better = (np.bincount(self.group[who], minlength=self.count) for who in (plain & ~right, right & ~plain))
+        return worse, better, np.bincount(self.group, minlength=self.count)
+
+
+def _reason(goal: Goal, cheapest: _Candidate, plain: _Candidate) -> str:
+    spent = (
+        f"the cheapest there is spends {cheapest.mean_macs:,.4g} per sample, {cheapest.mean_macs / plain.mean_macs:.3f}"
     )
-    return Infeasible(reason, policy, evidence)
+    advice = "Raise the budget, or attach an earlier exit." if isinstance(goal, BudgetGoal) else "Allow a larger loss."
+    return f"No policy reaches the goal ({goal.describe()}): {spent} of the plain network. {advice}"

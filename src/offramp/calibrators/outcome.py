@@ -6,10 +6,12 @@ from dataclasses import asdict, dataclass
 from typing import Any, ClassVar, NoReturn
 
 from offramp.calibrators.scoring import ScoreTable
+from offramp.decisions import Decisions
 from offramp.errors import InfeasibleError
-from offramp.goals import Goal
+from offramp.goals import Goal, LatencyBudget
+from offramp.metrics import paired_counts
 from offramp.policy import Policy
-from offramp.recording import simulate
+from offramp.recording import Recording, simulate
 
 EXCHANGEABLE = (
     "calibration and deployment samples are exchangeable: independent draws from one distribution, none of them used "
@@ -20,6 +22,8 @@ EXCHANGEABLE = (
 @dataclass(frozen=True)
 class Evidence:
     """Figures of a policy on the calibration samples, and what they were held against.
+
+    What labels are needed for is None where the recording has none.
 
     Attributes:
         goal: the goal's name and parameters.
@@ -32,6 +36,7 @@ class Evidence:
         drop: `plain_accuracy - accuracy`, a share; positive where the policy is worse.
         worse: number of samples that only the plain network gets right (harm).
         better: number of samples that only the policy gets right.
+        agreement: share of samples on which policy and plain network answer alike.
         mean_macs: per sample, heads included.
         plain_macs: of the network without exits or heads.
         macs_share: `mean_macs / plain_macs`.
@@ -41,6 +46,9 @@ class Evidence:
         tested: number of policies tested one after the other; None without a certificate.
         certified: how many of them passed; None without a certificate.
         assumption: what the certificate rests on; None without a certificate.
+        mean_seconds: measured time per sample by exit taken, on average; None where the goal is no time.
+        plain_seconds: the same of the network without exits or heads.
+        caution: what the figures do not say; None with a certificate.
     """
 
     goal: dict[str, Any]
@@ -48,11 +56,12 @@ class Evidence:
     samples: int
     split: str | None
     temperatures_from: str
-    accuracy: float
-    plain_accuracy: float
-    drop: float
-    worse: int
-    better: int
+    accuracy: float | None
+    plain_accuracy: float | None
+    drop: float | None
+    worse: int | None
+    better: int | None
+    agreement: float
     mean_macs: float
     plain_macs: float
     macs_share: float
@@ -62,9 +71,12 @@ class Evidence:
     tested: int | None = None
     certified: int | None = None
     assumption: str | None = None
+    mean_seconds: float | None = None
+    plain_seconds: float | None = None
+    caution: str | None = None
 
     @property
-    def harm(self) -> int:
+    def harm(self) -> int | None:
         """Number of samples that the policy gets wrong and the plain network right; the same as `worse`."""
         return self.worse
 
@@ -74,10 +86,14 @@ class Evidence:
 
     def describe(self) -> str:
         """The figures in one sentence."""
-        return (
-            f"accuracy {100 * self.accuracy:.2f} % (drop {100 * self.drop:+.2f} points) at {self.macs_share:.3f} of "
-            f"the plain network's MACs on {self.samples} samples"
-        )
+        if self.accuracy is None or self.drop is None:
+            gain = f"agreement with the full network {100 * self.agreement:.2f} %"
+        else:
+            gain = f"accuracy {100 * self.accuracy:.2f} % (drop {100 * self.drop:+.2f} points)"
+        time = ""
+        if self.mean_seconds is not None and self.plain_seconds is not None:
+            time = f" and {self.mean_seconds / self.plain_seconds:.3f} of its measured time"
+        return f"{gain} at {self.macs_share:.3f} of the plain network's MACs{time} on {self.samples} samples"
 
 
 @dataclass(frozen=True)
@@ -146,8 +162,6 @@ def gather_evidence(
     """Evidence for a policy from `simulate` on the recording itself, whatever a search believed of it."""
     recording = table.recording
     decisions = simulate(recording, policy)
-    right = decisions.predictions.numpy() == recording.required_labels.numpy()
-    plain = table.plain_correct
     split = recording.meta.get("split")
     return Evidence(
         goal=goal.to_dict(),
@@ -155,14 +169,32 @@ def gather_evidence(
         samples=table.samples,
         split=None if split is None else str(split),
         temperatures_from=temperatures_from,
-        accuracy=float(right.mean()),
-        plain_accuracy=float(plain.mean()),
-        drop=(int(plain.sum()) - int(right.sum())) / table.samples,
-        worse=int((plain & ~right).sum()),
-        better=int((right & ~plain).sum()),
+        **_labelled(recording, decisions),
+        agreement=float((decisions.predictions == recording.logits[-1].argmax(dim=-1)).double().mean()),
         mean_macs=decisions.mean_macs,
         plain_macs=recording.plain_macs,
         macs_share=decisions.mean_macs / recording.plain_macs,
         shares=tuple(decisions.shares.tolist()),
+        **_timed(table, policy, goal, decisions),
         **certificate,
     )
+
+
+def _labelled(recording: Recording, decisions: Decisions) -> dict[str, Any]:
+    if recording.labels is None:
+        return dict.fromkeys(("accuracy", "plain_accuracy", "drop", "worse", "better"))
+    worse, better = paired_counts(decisions, recording)
+    return {
+        "accuracy": decisions.accuracy(recording.labels),
+        "plain_accuracy": float((recording.logits[-1].argmax(dim=-1) == recording.labels).double().mean()),
+        "drop": (worse - better) / recording.samples,
+        "worse": worse,
+        "better": better,
+    }
+
+
+def _timed(table: ScoreTable, policy: Policy, goal: Goal, decisions: Decisions) -> dict[str, Any]:
+    if not isinstance(goal, LatencyBudget):
+        return {}
+    seconds = table.costs(policy.thresholds_for(table.early))[decisions.exits.numpy()]
+    return {"mean_seconds": float(seconds.mean()), "plain_seconds": table.cost.plain}

@@ -9,9 +9,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from offramp.cost import Cost
 from offramp.criteria import Always, Criterion
 from offramp.errors import CalibrationError
-from offramp.policy import NEVER, Policy
+from offramp.goals import Goal
+from offramp.policy import NEVER, Policy, always
 from offramp.recording import Recording
 
 Floats = npt.NDArray[np.floating[Any]]
@@ -28,16 +30,20 @@ class ScoreTable:
         criterion: what scores.
         temperatures: one per early exit, or None for 1.
         scores: `[early, n]` in the recording's dtype, larger = surer, no NaN.
-        correct: `[exits, n]`, whether each exit's answer under the criterion is right.
-        plain_correct: `[n]`, whether the network without exits is right.
+        answers: `[exits, n]`, the class that each exit answers with under the criterion.
+        correct: `[exits, n]`, whether that is right, as the goal has it.
+        plain_correct: `[n]`, whether the network without exits is right, as the goal has it.
+        cost: of leaving at each exit, in the goal's unit.
     """
 
     recording: Recording
     criterion: Criterion
     temperatures: tuple[float, ...] | None
     scores: Floats
+    answers: Ints
     correct: Bools
     plain_correct: Bools
+    cost: Cost
     _costs: dict[tuple[bool, ...], Floats] = field(default_factory=dict)
 
     @property
@@ -55,15 +61,15 @@ class ScoreTable:
         return Policy(self.criterion, [float(t) for t in thresholds], self.temperatures)
 
     def plain(self) -> Policy:
-        """The plain network: every early exit closed."""
-        return self.policy([NEVER] * self.early)
+        """The plain network: every early exit closed, and nothing combined with its answer."""
+        return always(exit=self.early) if self.criterion.combines else self.policy([NEVER] * self.early)
 
     def costs(self, thresholds: Sequence[float]) -> Floats:
-        """`[exits]` MACs of leaving at each exit; heads of closed exits are saved, see `Recording.costs`."""
+        """`[exits]` cost of leaving at each exit; heads of closed exits are saved, see `Recording.costs`."""
         # Costs depend on which exits are open, and a search asks for the same few patterns thousands of times.
         pattern = tuple(t < NEVER for t in thresholds)
         if pattern not in self._costs:
-            self._costs[pattern] = self.recording.costs(self.policy(thresholds)).numpy()
+            self._costs[pattern] = self.cost.under(self.policy(thresholds).heads_needed(self.early)).numpy()
         return self._costs[pattern]
 
     def exits(self, thresholds: Sequence[float]) -> Ints:
@@ -75,28 +81,52 @@ class ScoreTable:
         return taken
 
 
-def score_table(recording: Recording, criterion: Criterion, temperatures: Sequence[float] | None) -> ScoreTable:
+def score_table(
+    recording: Recording, criterion: Criterion, temperatures: Sequence[float] | None, goal: Goal | None = None
+) -> ScoreTable:
     """Scores each early exit once.
 
+    Args:
+        recording: of all exits.
+        criterion: what scores.
+        temperatures: one per early exit, or None for 1.
+        goal: says which answers are right and what is spent; by default the labels' and MACs.
+
     Raises:
-        CalibrationError: there is nothing to choose (one exit, criterion Always), a wrong number of
+        CalibrationError: there is nothing to choose (one exit, one class, criterion Always), a wrong number of
             temperatures, or a score that is NaN.
-        RecordingError: the recording has no labels.
+        RecordingError: the recording has no labels, and the goal needs them.
     """
     early = recording.exits - 1
     check_choice(recording, criterion, temperatures)
+    truth = recording.required_labels if goal is None else goal.truth(recording)
+    cost = recording.cost if goal is None else goal.cost(recording)
     fixed = None if temperatures is None else tuple(float(t) for t in temperatures)
     policy = Policy(criterion, [0.0] * early, fixed)
     policy.check(early, recording.classes)
     scores = [policy.score(k, recording.logits[k], recording.logits[:k].unbind()).numpy() for k in range(early)]
+    _check_scores(scores, criterion, fixed)
+    answers = recording.answers(policy).argmax(dim=-1)
+    plain = recording.logits[-1].argmax(dim=-1)
+    return ScoreTable(
+        recording=recording,
+        criterion=criterion,
+        temperatures=fixed,
+        scores=np.stack(scores),
+        answers=answers.numpy(),
+        correct=(answers == truth).numpy(),
+        plain_correct=(plain == truth).numpy(),
+        cost=cost,
+    )
+
+
+def _check_scores(scores: Sequence[Floats], criterion: Criterion, temperatures: tuple[float, ...] | None) -> None:
     for k, values in enumerate(scores):
         if np.isnan(values).any():
             raise CalibrationError(
                 f"{criterion!r} scores {int(np.isnan(values).sum())} samples of exit {k} as NaN, the first is sample "
-                f"{int(np.isnan(values).argmax())}. Check its logits{_where(fixed, k)}."
+                f"{int(np.isnan(values).argmax())}. Check its logits{_where(temperatures, k)}."
             )
-    correct = (recording.answers(policy).argmax(dim=-1) == recording.required_labels).numpy()
-    return ScoreTable(recording, criterion, fixed, np.stack(scores), correct, recording.correct[-1].numpy())
 
 
 def check_choice(recording: Recording, criterion: Criterion, temperatures: Sequence[float] | None) -> None:
@@ -106,6 +136,11 @@ def check_choice(recording: Recording, criterion: Criterion, temperatures: Seque
         raise CalibrationError(
             "The recording has one exit, the backbone's own output: there is no threshold to choose. Attach early "
             "exits with offramp.attach(at=...) and record again."
+        )
+    if recording.classes == 1:
+        raise CalibrationError(
+            "The recording has one class: every exit gives the same answer, so the first is as good as the last. Use "
+            "offramp.always(exit=0), or record logits of at least two classes."
         )
     if isinstance(criterion, Always):
         raise CalibrationError(

@@ -36,7 +36,7 @@ def search(table: ScoreTable) -> Pool:
     _offer_static(table, pool)
     _offer_shared(table, pool)
     # A price of 1 / plain gives up one correct answer for the cost of one plain run.
-    for price in np.geomspace(10, 0.1 / table.samples, PRICES) / table.recording.plain_macs:
+    for price in np.geomspace(10, 0.1 / table.samples, PRICES) / table.cost.plain:
         _ascend(lines, pool, float(price))
     _fill(lines, pool)
     return pool

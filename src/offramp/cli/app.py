@@ -5,7 +5,7 @@ from __future__ import annotations
 from cyclopts import App
 
 import offramp
-from offramp.cli import calibrate, demo, evaluate, export, inspect, report, train, verdict
+from offramp.cli import advise, calibrate, demo, evaluate, export, inspect, report, train, verdict
 
 app = App(
     name="offramp",
@@ -18,6 +18,7 @@ app.command(demo.demo)
 app.command(inspect.inspect)
 app.command(train.train)
 app.command(calibrate.calibrate)
+app.command(advise.advise)
 app.command(evaluate.evaluate)
 app.command(verdict.verdict)
 app.command(report.report)

@@ -192,7 +192,10 @@ def _certificate(results: Results) -> Markup:
         ("Method", found.method),
         ("Temperatures", found.temperatures_from),
         ("Accuracy", f"{wording.percent(found.accuracy)} (plain {wording.percent(found.plain_accuracy)})"),
-        ("Only plain right / only exits right", f"{found.worse:,} / {found.better:,} samples"),
+        (
+            "Only plain right / only exits right",
+            f"{wording.count(found.worse)} / {wording.count(found.better)} samples",
+        ),
         ("Mean MACs", f"{wording.percent(found.macs_share, 1)} of plain"),
     ]
     if found.delta is not None:
@@ -202,10 +205,12 @@ def _certificate(results: Results) -> Markup:
             ("Thresholds tested / certified", f"{found.tested} / {found.certified}"),
         ]
     assumption = tag("p", tag("strong", "This assumes: "), f"{found.assumption}.") if found.assumption else ""
+    caution = tag("p", tag("strong", found.caution)) if found.caution else ""
     return section(
         "Certificate" if found.delta is not None else "Calibration",
         tag("p", found.statement(), class_="statement"),
         assumption,
+        caution,
         pairs(rows, f"{found.source.describe()}."),
     )
 

@@ -78,6 +78,8 @@ def _sentences(results: Results) -> list[str]:
         sentences.append(results.certificate.statement())
         if results.certificate.assumption:
             sentences.append(f"This assumes: {results.certificate.assumption}.")
+        if results.certificate.caution:
+            sentences.append(results.certificate.caution)
     if results.agreement is not None:
         sentences.append(wording.agreement(results.agreement))
     if results.provenance.looks > 1:

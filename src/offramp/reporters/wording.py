@@ -19,6 +19,11 @@ def percent(share: float | None, digits: int = 2) -> str:
     return NOT_APPLICABLE if share is None else f"{100 * share:.{digits}f} %"
 
 
+def count(number: int | None) -> str:
+    """`10000` -> `10,000`."""
+    return NOT_APPLICABLE if number is None else f"{number:,}"
+
+
 def points(share: float) -> str:
     """A difference of accuracies in percentage points, with its sign: `-0.0031` -> `-0.31`."""
     return f"{100 * share:+.2f}"

@@ -50,7 +50,7 @@ def test_mac_budget_allows_up_to_the_budget_and_prefers_accuracy() -> None:
         ({"points": 0.01, "delta": 0.0}, r"delta=0\.0.*between 0 and 1"),
         ({"points": 0.01, "delta": 1.0}, r"delta=1\.0.*between 0 and 1"),
         ({"points": 0.01, "delta": math.nan}, "delta=nan"),
-        ({"points": 0.01, "test": "t"}, r"test='t'.*'exact', 'betting', 'harm'"),
+        ({"points": 0.01, "test": "t"}, r"test='t'.*'exact', 'betting', 'wsr', 'hoeffding_bentkus', 'harm'"),
     ],
 )
 def test_accuracy_drop_refuses(arguments: dict[str, Any], message: str) -> None:
@@ -76,8 +76,9 @@ def test_goals_are_named_for_json() -> None:
         "points": 0.01,
         "delta": 0.05,
         "test": "exact",
+        "relative": False,
     }
-    assert MACBudget(macs=7.0).to_dict() == {"name": "mac_budget", "share": None, "macs": 7.0}
+    assert MACBudget(macs=7.0).to_dict() == {"name": "mac_budget", "share": None, "macs": 7.0, "delta": None}
 
 
 @pytest.mark.parametrize("goal", [AccuracyDrop(0.01), AccuracyDrop(0.01, delta=0.1), MACBudget(share=0.2)])

@@ -13,11 +13,12 @@ from hypothesis import strategies as st
 import offramp as ofr
 from offramp.calibrators import learn_then_test
 from offramp.calibrators.drop_tests import DROP_TESTS
-from offramp.calibrators.learn_then_test import fixed_thresholds, follow
-from offramp.calibrators.scoring import score_table
+from offramp.calibrators.paths import Family, follow, shared_family
+from offramp.calibrators.scoring import ScoreTable, score_table
 from offramp.criteria import Entropy, MaxProbability
 from offramp.errors import CalibrationError
 from offramp.goals import AccuracyDrop, DropTest
+from offramp.goals.loss_goal import EVERYBODY
 from offramp.metrics import paired_counts
 
 MakeRecording = Callable[..., ofr.Recording]
@@ -41,12 +42,36 @@ def test_the_path_shows_what_simulate_gives(make_recording: MakeRecording, seed:
     table = score_table(recording, MaxProbability(), None)
     # Scores themselves are on the grid, so that ties between score and threshold occur.
     grid = sorted([*table.scores.ravel()[::4].tolist(), *MaxProbability().grid(3, 20)], reverse=True)
-    path = follow(table, fixed_thresholds(table, grid))
-    for i, threshold in enumerate(path.thresholds.tolist()):
-        decisions = ofr.simulate(recording, table.policy([threshold] * table.early))
-        assert (path.worse[i], path.better[i]) == paired_counts(decisions, recording)
-        assert path.early[i] == int((decisions.exits < table.early).sum())
-        assert path.mean_macs[i] == pytest.approx(decisions.mean_macs)
+    family = shared_family(table, grid)
+    check_outcomes(recording, table, family)
+
+
+@given(seed=st.integers(0, 10_000))
+@settings(max_examples=10, deadline=None)
+def test_a_path_of_per_exit_thresholds_shows_what_simulate_gives(make_recording: MakeRecording, seed: int) -> None:
+    recording = make_recording(40, classes=3, seed=seed, levels=3)
+    table = score_table(recording, MaxProbability(), None)
+    dice = np.random.default_rng(seed)
+    thresholds = np.sort(dice.choice(table.scores.ravel(), (15, table.early)), axis=0)[::-1].copy()
+    thresholds[:, seed % table.early] = np.inf
+    check_outcomes(recording, table, Family(thresholds, "drawn"))
+
+
+def check_outcomes(recording: ofr.Recording, table: ScoreTable, family: Family) -> None:
+    groups = recording.required_labels.numpy()
+    outcomes = follow(table, family, groups, recording.classes)
+    assert outcomes.sizes.tolist() == np.bincount(groups, minlength=recording.classes).tolist()
+    for i, thresholds in enumerate(family.thresholds.tolist()):
+        decisions = ofr.simulate(recording, table.policy(thresholds))
+        assert (outcomes.worse[i].sum(), outcomes.better[i].sum()) == paired_counts(decisions, recording)
+        assert outcomes.early[i] == int((decisions.exits < table.early).sum())
+        assert outcomes.taken[i].tolist() == np.bincount(decisions.exits, minlength=recording.exits).tolist()
+        assert outcomes.mean_cost[i] == pytest.approx(decisions.mean_macs)
+        for group in range(recording.classes):
+            rows = torch.as_tensor(groups == group)
+            if rows.any():
+                some = paired_counts(ofr.simulate(recording.take(rows), table.policy(thresholds)), recording.take(rows))
+                assert (outcomes.worse[i, group], outcomes.better[i, group]) == some
 
 
 def test_testing_stops_at_the_first_failure(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -92,7 +117,7 @@ def test_evidence_carries_the_certificate() -> None:
     assert "harm" in evidence.method
 
 
-@pytest.mark.parametrize(("test", "needed"), [("harm", 299), ("exact", None), ("betting", None)])
+@pytest.mark.parametrize(("test", "needed"), [("harm", 299), ("exact", None), ("betting", None), ("wsr", None)])
 def test_too_few_samples_says_how_many_are_needed(test: DropTest, needed: int | None) -> None:
     goal = AccuracyDrop(0.01, delta=0.05, test=test)
     result = ofr.calibrate(calm(200), goal=goal)
@@ -136,7 +161,8 @@ def test_the_grid_must_go_from_strict_to_loose(grid: int | list[float]) -> None:
 
 def test_the_grid_is_the_criterions_and_knows_no_data(make_recording: MakeRecording) -> None:
     grids = [
-        fixed_thresholds(score_table(make_recording(20, seed=seed), Entropy(), None), 30).tolist() for seed in range(2)
+        shared_family(score_table(make_recording(20, seed=seed), Entropy(), None), 30).thresholds[:, 0].tolist()
+        for seed in range(2)
     ]
     assert grids[0] == grids[1] == np.array(Entropy().grid(10, 30), dtype=np.float32).tolist()
 
@@ -152,4 +178,4 @@ def test_certified_policies_share_one_threshold(make_recording: MakeRecording) -
 def test_certify_needs_delta(make_recording: MakeRecording) -> None:
     table = score_table(make_recording(20), MaxProbability(), None)
     with pytest.raises(CalibrationError, match="nothing to certify"):
-        learn_then_test.certify(table, AccuracyDrop(0.01), 10, "none")
+        learn_then_test.certify(table, AccuracyDrop(0.01), shared_family(table, 10), EVERYBODY, "none")

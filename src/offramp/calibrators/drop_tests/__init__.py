@@ -7,16 +7,19 @@ On n independent samples let `worse` be the number on which the policy is wrong 
 |---|---|---|
 | exact | drop `P(worse) - P(better) > points` | tail of the paired difference, maximised over the unknown `P(better)` |
 | betting | the same | mixture of capital processes: an e-value |
+| wsr | the same | adaptive bets: the upper bound (UCB) of Waudby-Smith and Ramdas |
 | harm | `P(worse) > points` | binomial tail |
+| hoeffding_bentkus | the same | two inequalities, for any loss in [0, 1] |
 
-To add one: a file with a function of this signature, an entry below, and its name in `offramp.goals.DropTest`.
+To add one: a file with a function of this signature, an entry below, and its name in
+`offramp.goals.loss_goal.DropTest`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
-from offramp.calibrators.drop_tests import betting, exact, harm
+from offramp.calibrators.drop_tests import betting, exact, harm, hoeffding_bentkus, wsr
 from offramp.goals import DropTest
 
 PValue = Callable[[int, int, int, float, float], float]
@@ -25,6 +28,8 @@ PValue = Callable[[int, int, int, float, float], float]
 DROP_TESTS: dict[DropTest, PValue] = {
     "exact": exact.p_value,
     "betting": betting.p_value,
+    "wsr": wsr.p_value,
+    "hoeffding_bentkus": hoeffding_bentkus.p_value,
     "harm": harm.p_value,
 }
 

@@ -32,7 +32,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from offramp.calibrators.drop_tests.binomial import upper_bound
+from offramp.binomial import upper_bound
 
 Floats = npt.NDArray[np.floating[Any]]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from offramp.calibrators.drop_tests.binomial import lower_tail
+from offramp.binomial import lower_tail
 
 
 def p_value(samples: int, worse: int, better: int, points: float, delta: float) -> float:

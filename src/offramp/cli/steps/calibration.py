@@ -59,6 +59,8 @@ def show(outcome: Outcome, session: Session) -> None:
     session.say(f"{outcome.evidence.method}: {outcome.evidence.describe()}.")
     if outcome.evidence.assumption:
         session.say(f"This assumes: {outcome.evidence.assumption}.")
+    if outcome.evidence.caution:
+        session.say(f"[bold yellow]{outcome.evidence.caution}[/]")
 
 
 def _exit_table(policy: ofr.Policy, evidence: Evidence) -> Table:

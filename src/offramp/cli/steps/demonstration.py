@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from offramp import data as datasets
-from offramp.cli.calibrate import goal_for
 from offramp.cli.failures import OK
 from offramp.cli.materials import check_name
 from offramp.cli.run_folder import RunFolder
 from offramp.cli.session import Session
 from offramp.cli.steps import calibration, evaluation, reporting, training
+from offramp.goals import AccuracyDrop
 
 if TYPE_CHECKING:
     from offramp.cli.demo import DemoRecipe
@@ -50,7 +50,7 @@ def run(folder: RunFolder, recipe: DemoRecipe, notice: str, session: Session) ->
     if not folder.trained:
         training.train(folder, request, session, resume=True, notice=notice)
     if not folder.policy.exists():
-        goal = goal_for(recipe.points, recipe.delta, budget=None, test="exact", empirical=False)
+        goal = AccuracyDrop(recipe.points, recipe.delta)
         code, outcome = calibration.calibrate(folder, recipe.criterion, goal, session)
         if code != OK:
             return code, outcome

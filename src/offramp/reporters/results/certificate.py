@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from offramp.goals import Goal
+from offramp.goals import AccuracyDrop, goal_from_dict
 from offramp.reporters.results.source import Source
 
 _COPIED = (
@@ -23,6 +23,7 @@ _COPIED = (
     "tested",
     "certified",
     "assumption",
+    "caution",
 )
 
 
@@ -33,48 +34,52 @@ class Certificate:
     Attributes:
         source: the calibration split.
         goal: in words.
-        points: the drop of accuracy that was allowed, a share; None where the goal was another.
+        points: the drop of accuracy that was allowed, a share of the samples; None where the goal was another.
+        promise: what is promised for new samples, in words; None where nothing is.
     """
 
     source: Source
     goal: str
     points: float | None
+    promise: str | None
     method: str
     temperatures_from: str
-    accuracy: float
-    plain_accuracy: float
-    drop: float
-    worse: int
-    better: int
+    accuracy: float | None
+    plain_accuracy: float | None
+    drop: float | None
+    worse: int | None
+    better: int | None
     macs_share: float
     delta: float | None
     p_value: float | None
     tested: int | None
     certified: int | None
     assumption: str | None
+    caution: str | None
 
     @classmethod
     def of(cls, evidence: Mapping[str, Any], seed: int | None, device: str) -> Certificate:
         """From `Evidence.to_dict()`."""
-        asked = dict(evidence["goal"])
-        known = {kind.name: kind for kind in Goal.__subclasses__()}
-        goal = known[asked.pop("name")](**asked)
+        goal = goal_from_dict(evidence["goal"])
+        copied: dict[str, Any] = {name: evidence.get(name) for name in _COPIED}
         return cls(
             source=Source(str(evidence["split"] or "calibration"), int(evidence["samples"]), seed, device),
             goal=goal.describe(),
-            points=asked.get("points"),
-            **{name: evidence[name] for name in _COPIED},
+            points=goal.points if isinstance(goal, AccuracyDrop) and not goal.relative else None,
+            promise=goal.promise() if goal.promises else None,
+            **copied,
         )
 
     def statement(self) -> str:
         """What is promised, in one sentence."""
-        if self.delta is None:
+        if self.promise is None:
             return (
                 f"Goal: {self.goal}. It was judged on the {self.source.samples:,} calibration samples themselves: "
                 "nothing is promised for new samples."
             )
+        if self.delta is None:
+            return f"Only this is promised: {self.promise}."
         return (
             f"With probability at least {100 * (1 - self.delta):g} % over the draw of the {self.source.samples:,} "
-            f"calibration samples, accuracy on new samples is at most {100 * (self.points or 0):g} percentage "
-            f"point{'' if self.points == 0.01 else 's'} below that of the plain network."
+            f"calibration samples, {self.promise}."
         )

@@ -48,3 +48,13 @@ def upper_bound(samples: int, successes: int, delta: float) -> float:
         else:
             high = middle
     return high
+
+
+def lower_bound(samples: int, successes: int, delta: float) -> float:
+    """One-sided Clopper-Pearson bound: the true rate is below it with probability at most `delta`.
+
+    Example:
+        >>> lower_bound(100, 0, 0.05), round(lower_bound(100, 100, 0.05), 3)
+        (0.0, 0.97)
+    """
+    return 1 - upper_bound(samples, samples - successes, delta)
