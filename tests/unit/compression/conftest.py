@@ -1,169 +1,143 @@
-"""A compression that needs no algorithm of the library, and a trainer that trains for real in milliseconds."""
+"""Small networks with the shapes that make removing channels hard."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, ClassVar
 
 import pytest
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from offramp.compression import ALGORITHMS, Algorithm, Compressor, Stage, Statistics
-from offramp.compression.algorithms import Workshop, register
-from offramp.compression.settings import rate, setting
-
-FAKES = ("thinning", "rounding")
+from offramp.compression.algorithms import Workshop
 
 
-@dataclass(frozen=True, kw_only=True)
-class Thinning(Algorithm):
-    """Takes the smallest weights of the first layer away, by a schedule over `steps` epochs."""
-
-    rate_can_be_searched: ClassVar[bool] = True
-
-    start: float = rate(0.5, at="start")
-    target: float = rate(0.5)
-    steps: int = setting(1, least=1, also=("params.pruning_steps",))
-    names: tuple[str, ...] = setting(())
-    kind: str = setting("small", choices=("small", "large"))
-
-    def apply(self, model: nn.Module, workshop: Workshop) -> Thinner:
-        return Thinner(model, self)
-
-    @property
-    def target_rate(self) -> float:
-        return self.target
+def norm(width: int) -> nn.BatchNorm2d:
+    made = nn.BatchNorm2d(width)
+    nn.init.normal_(made.weight, 1.0, 0.3)
+    nn.init.normal_(made.bias, 0.0, 0.5)
+    made.running_mean.normal_()
+    made.running_var.uniform_(0.5, 2.0)
+    return made
 
 
-class Thinner(Compressor):
-    maximal_rate = 0.95
+class Residual(nn.Module):
+    """Additions couple layers; the activation is not zero at zero; a flattened map feeds a linear layer."""
 
-    def __init__(self, model: nn.Module, settings: Thinning) -> None:
-        self.model, self.settings = model, settings
-        self.layer = next(m for m in model.modules() if isinstance(m, nn.Linear))
-        self.layer.register_buffer("mask", torch.ones_like(self.layer.weight))
-        self.layer.register_forward_pre_hook(_mask)
-        self.rate, self.frozen = settings.start, False
-        self._apply()
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Sequential(nn.Conv2d(1, 16, 3, padding=1, bias=False), norm(16), nn.Sigmoid())
+        self.inner = nn.Sequential(nn.Conv2d(16, 24, 3, padding=1), norm(24), nn.ReLU(inplace=True))
+        self.outer = nn.Sequential(nn.Conv2d(24, 16, 3, padding=1, bias=False), norm(16))
+        self.down = nn.Sequential(nn.Conv2d(16, 24, 3, stride=2, padding=1), norm(24), nn.PReLU(24))
+        self.fc = nn.Linear(24 * 16, 4)
 
-    @property
-    def stage(self) -> Stage:
-        return Stage.FULLY if self.frozen or self.rate >= self.settings.target else Stage.PARTLY
-
-    def statistics(self) -> Statistics:
-        return Statistics(self.rate, float((self.layer.mask == 0).float().mean()))
-
-    def epoch_step(self, epoch: int) -> None:
-        if not self.frozen:
-            share = min(1.0, (epoch + 1) / self.settings.steps)
-            self.rate = self.settings.start + share * (self.settings.target - self.settings.start)
-        self._apply()
-
-    def set_rate(self, rate: float) -> None:
-        self.rate, self.frozen = rate, True
-        self._apply()
-
-    def _apply(self) -> None:
-        sizes = self.layer.weight.detach().abs().flatten()
-        taken = sizes.argsort()[: int(self.rate * len(sizes))]
-        self.layer.mask.fill_(1).view(-1)[taken] = 0
-
-    def state_dict(self) -> dict[str, Any]:
-        return {"rate": self.rate, "frozen": self.frozen}
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        self.rate, self.frozen = state["rate"], state["frozen"]
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.stem(x)
+        x = torch.sigmoid(x + self.outer(self.inner(x)))
+        return self.fc(self.down(x).flatten(1))
 
 
-@dataclass(frozen=True, kw_only=True)
-class Rounding(Algorithm):
-    """Does nothing, and has no rate."""
+class Depthwise(nn.Module):
+    """An inverted bottleneck, with a depthwise convolution."""
 
-    refuses: ClassVar[frozenset[str]] = frozenset({"thickening"})
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(1, 8, 3, padding=1)
+        self.widen = nn.Sequential(nn.Conv2d(8, 32, 1, bias=False), norm(32), nn.Hardswish())
+        self.depth = nn.Sequential(nn.Conv2d(32, 32, 3, padding=1, groups=32, bias=False), norm(32), nn.Hardswish())
+        self.narrow = nn.Conv2d(32, 8, 1)
+        self.fc = nn.Linear(8, 4)
 
-    bits: int = setting(8, at="weights.bits", least=4, most=8)
-
-    def apply(self, model: nn.Module, workshop: Workshop) -> Rounder:
-        return Rounder()
-
-
-class Rounder(Compressor):
-    stage = Stage.FULLY
-
-    def statistics(self) -> Statistics:
-        return Statistics(None, None, details={"bits": 8.0})
-
-    def state_dict(self) -> dict[str, Any]:
-        return {}
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        return None
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.stem(x)
+        x = x + self.narrow(self.depth(self.widen(x)))
+        return self.fc(x.mean((2, 3)))
 
 
-def _mask(layer: nn.Module, inputs: Any) -> None:
-    # Straight onto the data, so that what is taken stays taken until the mask changes.
-    layer.weight.data.mul_(layer.mask)
+class Concatenating(nn.Module):
+    """Two branches side by side, both read by one convolution."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.left = nn.Conv2d(1, 16, 3, padding=1)
+        self.right = nn.Conv2d(1, 24, 1)
+        self.both = nn.Conv2d(40, 16, 3)
+        self.fc = nn.Linear(16, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = torch.relu(torch.cat([self.left(x), self.right(x)], 1))
+        return self.fc(torch.relu(self.both(x)).mean((2, 3)))
 
 
-@pytest.fixture
-def fakes(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Files the two above for one test."""
-    monkeypatch.setattr(ALGORITHMS, "_members", dict(ALGORITHMS._members))
-    register(Thinning)
-    register(Rounding)
+class Stubborn(nn.Module):
+    """One convolution can be pruned; one feeds a view of fixed width, one a layer norm, one a mean over channels."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.free = nn.Conv2d(1, 16, 3, padding=1)
+        self.viewed = nn.Conv2d(16, 16, 3, padding=1)
+        self.normed = nn.Conv2d(16, 16, 3, padding=1)
+        self.norm = nn.GroupNorm(4, 16)
+        self.averaged = nn.Conv2d(16, 16, 3, padding=1)
+        self.fc = nn.Linear(64, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = torch.relu(self.viewed(torch.relu(self.free(x))))
+        x = x.view(-1, 16, 8, 8)
+        x = self.averaged(torch.relu(self.norm(self.normed(x))))
+        return self.fc(x.mean(1).flatten(1))
 
 
-class Task:
-    """Sixteen points in four classes, two linear layers, and the callbacks that train and validate on them."""
+@dataclass(frozen=True)
+class Network:
+    """A network of one input `[n, 1, 8, 8]`; `make()` gives the same one each time, in evaluation mode."""
 
-    def __init__(self, lr: float = 0.1, dropout: float = 0.2) -> None:
-        generator = torch.Generator().manual_seed(0)
-        self.inputs = torch.randn(64, 6, generator=generator)
-        self.labels = (self.inputs[:, 0] > 0).long() + 2 * (self.inputs[:, 1] > 0).long()
-        self.lr, self.dropout = lr, dropout
-        self.trained: list[int] = []
-        self.validated: list[int] = []
+    build: Callable[[], nn.Module]
 
-    def model(self) -> nn.Module:
+    def make(self) -> nn.Module:
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(1)
-            return nn.Sequential(nn.Linear(6, 12), nn.ReLU(), nn.Dropout(self.dropout), nn.Linear(12, 4))
+            torch.manual_seed(3)
+            return self.build().eval()
 
-    def train_epoch(self, controller: Any, model: nn.Module, epoch: int, optimizer: Any, lr_scheduler: Any) -> float:
-        self.trained.append(epoch)
-        total = 0.0
-        for rows in torch.randperm(64).split(16):
-            controller.scheduler.step()
-            loss = F.cross_entropy(model(self.inputs[rows]), self.labels[rows]) + controller.loss()
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-            total += float(loss.detach())
-        return total / 4
 
-    def validate(self, model: nn.Module, epoch: int) -> float:
-        self.validated.append(epoch)
-        logits: Tensor = model(self.inputs)
-        return float((logits.argmax(1) == self.labels).float().mean())
+NETWORKS = {kind.__name__: Network(kind) for kind in (Residual, Depthwise, Concatenating)}
 
-    def optimizers(self, model: nn.Module) -> tuple[Any, Any]:
-        optimizer = torch.optim.SGD(model.parameters(), lr=self.lr, momentum=0.9)
-        return optimizer, torch.optim.lr_scheduler.StepLR(optimizer, 2, 0.9)
 
-    @property
-    def callbacks(self) -> dict[str, Any]:
-        return {
-            "train_epoch": self.train_epoch,
-            "validate": self.validate,
-            "configure_optimizers": self.optimizers,
-            "example": self.inputs[:2],
-            "progress": False,
-        }
+@pytest.fixture(params=NETWORKS)
+def network(request: pytest.FixtureRequest) -> nn.Module:
+    """Each of the prunable networks in turn."""
+    return NETWORKS[request.param].make()
 
 
 @pytest.fixture
-def task() -> Task:
-    return Task()
+def residual() -> nn.Module:
+    """The network with additions."""
+    return NETWORKS["Residual"].make()
+
+
+@pytest.fixture
+def stubborn() -> nn.Module:
+    """The network of which little can be pruned."""
+    return Network(Stubborn).make()
+
+
+@pytest.fixture(scope="session")
+def images() -> Tensor:
+    """A batch of inputs."""
+    return torch.randn(12, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+
+
+@pytest.fixture(scope="session")
+def workshop_for(images: Tensor) -> Callable[..., Workshop]:
+    """Makes the workshop of a model; its data are a few batches of noise with labels."""
+    import copy
+
+    labels = torch.arange(12) % 4
+    batches = [(images[k : k + 4], labels[k : k + 4]) for k in (0, 4, 8)]
+
+    def make(model: nn.Module) -> Workshop:
+        original = copy.deepcopy(model).eval()
+        return Workshop(images, original, batches, lambda out, y: nn.functional.cross_entropy(out, y))
+
+    return make
