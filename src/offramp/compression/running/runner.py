@@ -220,6 +220,8 @@ class Runner:
         state = self._found()
         if state is None:
             self.optimizers.renew()
+            # A loop that is killed in its first epoch goes on from the same weights and random state.
+            self._write(None)
         else:
             self._restore(state)
         self.logbook = Logbook(
@@ -264,6 +266,11 @@ class Runner:
     def _save(self, best: Snapshot | None) -> None:
         if self.options.folder is None:
             return
+        self._write(best)
+        if self.callbacks.dump_checkpoint is not None:
+            self.callbacks.dump_checkpoint(self.controller.model, self.controller, self, self.options.folder)
+
+    def _write(self, best: Snapshot | None) -> None:
         state = {
             "epoch": self.journal.epoch,
             "state_dict": self.controller.model.state_dict(),
@@ -274,8 +281,6 @@ class Runner:
             "fingerprint": self._fingerprint(),
         }
         self.checkpoints.write(state, best)
-        if self.callbacks.dump_checkpoint is not None:
-            self.callbacks.dump_checkpoint(self.controller.model, self.controller, self, self.options.folder)
 
     def _fingerprint(self) -> dict[str, Any]:
         """What a loop must share to continue this one, as plain data."""
