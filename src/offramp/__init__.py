@@ -29,16 +29,18 @@ _HOME = {
     "Calibrated": "offramp.calibrators",
     "Infeasible": "offramp.calibrators",
     "frontier": "offramp.calibrators",
+    "compress": "offramp.compression",
     "deploy": "offramp.runtimes",
     "verdict": "offramp.verdicts",
     "Verdict": "offramp.verdicts",
 }
-_MODULES = ("criteria", "errors", "goals", "heads", "metrics", "regimes")
+_MODULES = ("compression", "criteria", "errors", "goals", "heads", "metrics", "regimes")
 
 if TYPE_CHECKING:
-    from offramp import criteria, errors, goals, heads, metrics, regimes
+    from offramp import compression, criteria, errors, goals, heads, metrics, regimes
     from offramp.backbones import inspect
     from offramp.calibrators import Calibrated, Infeasible, calibrate, frontier
+    from offramp.compression import compress
     from offramp.decisions import Decisions
     from offramp.exit_model import ExitModel, attach
     from offramp.policy import Policy, always
@@ -61,6 +63,8 @@ __all__ = [
     "always",
     "attach",
     "calibrate",
+    "compress",
+    "compression",
     "criteria",
     "deploy",
     "errors",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from cyclopts import App
 
 import offramp
-from offramp.cli import calibrate, demo, evaluate, export, inspect, report, train, verdict
+from offramp.cli import calibrate, compress, demo, evaluate, export, inspect, report, train, verdict
 
 app = App(
     name="offramp",
@@ -20,5 +20,6 @@ app.command(train.train)
 app.command(calibrate.calibrate)
 app.command(evaluate.evaluate)
 app.command(verdict.verdict)
+app.command(compress.compress)
 app.command(report.report)
 app.command(export.export)

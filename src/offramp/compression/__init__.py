@@ -12,7 +12,9 @@ from offramp.compression.creation import (
 from offramp.compression.loops import LOOPS, AdaptiveCompressionLevel, EarlyExit, Loop, RateSearch, Stop
 from offramp.compression.outcome import Interrupted, LoopStatistics, Outcome, Record
 from offramp.compression.reading import ConfigurationError
+from offramp.compression.sizes import Shrinking, Size
 from offramp.compression.tolerance import DivergedError
+from offramp.compression.trainer import Trainer
 
 __all__ = [
     "ALGORITHMS",
@@ -33,9 +35,12 @@ __all__ = [
     "Outcome",
     "RateSearch",
     "Record",
+    "Shrinking",
+    "Size",
     "Stage",
     "Statistics",
     "Stop",
+    "Trainer",
     "compress",
     "create_accuracy_aware_training_loop",
     "create_compressed_model",

@@ -23,19 +23,24 @@ class CompressionStatistics:
 
     Attributes:
         algorithms: statistics of each, by its name in configurations.
+        searched: names of those whose rate may be searched; where there are any, theirs are the rates.
     """
 
     algorithms: Mapping[str, Statistics]
+    searched: tuple[str, ...] = ()
 
     @property
     def nominal(self) -> float | None:
         """Rate asked for: the lowest where several algorithms have one, None where none has."""
-        return min((s.nominal for s in self.algorithms.values() if s.nominal is not None), default=None)
+        return min((s.nominal for s in self._rated() if s.nominal is not None), default=None)
 
     @property
     def achieved(self) -> float | None:
         """Rate measured on the model, likewise."""
-        return min((s.achieved for s in self.algorithms.values() if s.achieved is not None), default=None)
+        return min((s.achieved for s in self._rated() if s.achieved is not None), default=None)
+
+    def _rated(self) -> Iterator[Statistics]:
+        return (self.algorithms[name] for name in self.searched or self.algorithms)
 
     def scalars(self) -> Iterator[tuple[str, float]]:
         """Names and values for a log: `filter_pruning/achieved`, `filter_pruning/macs`, ..."""
@@ -132,9 +137,9 @@ class Controller:
         Args:
             quickly_collected_only: for NNCF's sake; all of it is quick.
         """
-        return CompressionStatistics(
-            {name: c.statistics() for name, c in zip(self.names, self.compressors, strict=True)}
-        )
+        found = {name: c.statistics() for name, c in zip(self.names, self.compressors, strict=True)}
+        pairs = zip(self.names, self.algorithms, strict=True)
+        return CompressionStatistics(found, tuple(name for name, a in pairs if a.rate_can_be_searched))
 
     @property
     def compression_rate(self) -> float:
@@ -162,6 +167,13 @@ class Controller:
     def maximal_compression_rate(self) -> float:
         """Highest rate that can be set: the lowest of the maxima."""
         return min((compressor.maximal_rate for compressor in self._searched()), default=0.0)
+
+    def epochs_until_full(self, most: int) -> int | None:
+        """Epochs that the schedules take to their targets, None where it is more than `most`; the slowest decides."""
+        if self.full:
+            return 0
+        schedules = [compressor.schedule for compressor in self.compressors if compressor.schedule is not None]
+        return next((e + 1 for e in range(most) if all(schedule.finished(e) for schedule in schedules)), None)
 
     def disable_scheduler(self) -> None:
         """Keeps every rate that may be searched where it is now."""

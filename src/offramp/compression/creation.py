@@ -14,6 +14,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from offramp.backbones import device_of, map_tensors
 from offramp.compression.algorithms import Workshop
 from offramp.compression.combination import conflicts
 from offramp.compression.configuration import Configuration, configuration_of
@@ -61,7 +62,8 @@ def create_compressed_model(
     configuration = configuration_of(config)
     compressed = copy.deepcopy(model)
     known = {id(parameter) for parameter in compressed.parameters()}
-    workshop = Workshop(_example(example, configuration, data), _frozen_copy(model), data, loss, seed)
+    inputs = map_tensors(lambda tensor: tensor.to(device_of(model)), _example(example, configuration, data))
+    workshop = Workshop(inputs, _frozen_copy(model), data, loss, seed)
     controller = apply(compressed, configuration.algorithms, workshop)
     _scale_gradients(compressed, known, configuration.compression_lr_multiplier)
     if compression_state is not None:

@@ -111,7 +111,7 @@ class Outcome:
         statistics: figures of the returned model.
         compression: rates of the returned model, by algorithm.
         notices: what must not be overlooked.
-        metric: "maximise" or "minimise".
+        direction: of the metric, "maximise" or "minimise".
     """
 
     model: nn.Module
@@ -124,7 +124,7 @@ class Outcome:
     statistics: LoopStatistics
     compression: CompressionStatistics
     notices: tuple[str, ...]
-    metric: str
+    direction: str
 
     def strip(self) -> nn.Module:
         """The compressed model as small as its compression makes it, see `Controller.strip`."""
@@ -154,7 +154,7 @@ class Outcome:
             "holds": self.holds,
             "exit_epoch": self.exit_epoch,
             "best_epoch": self.best_epoch,
-            "metric": self.metric,
+            "direction": self.direction,
             "statistics": asdict(self.statistics),
             "compression": {name: asdict(s) for name, s in self.compression.algorithms.items()},
             "history": [asdict(record) for record in self.history],

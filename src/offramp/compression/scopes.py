@@ -67,7 +67,8 @@ def covered(model: nn.Module, scopes: Sequence[str]) -> set[str]:
 
 def _spelled(model: nn.Module) -> Iterator[tuple[str, str]]:
     """Every module's name, and its scope as NNCF spells it."""
-    classes = {name: type(module).__name__ for name, module in model.named_modules()}
+    # Layers that an algorithm has transformed already are what they were to the user.
+    classes = {name: type(module).__name__.removeprefix("Transformed") for name, module in model.named_modules()}
     for name in classes:
         parts = name.split(".") if name else []
         path = [".".join(parts[: k + 1]) for k in range(len(parts))]

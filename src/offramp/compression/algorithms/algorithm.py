@@ -15,6 +15,7 @@ from typing import Any, ClassVar, TypeVar
 
 from torch import Tensor, nn
 
+from offramp.compression.schedules import Schedule
 from offramp.compression.settings import SettingsError, described, place, problems, setting
 from offramp.errors import CompressionError
 from offramp.registry import Registry
@@ -75,6 +76,8 @@ class Compressor(ABC):
 
     maximal_rate: float = 1.0
     """Highest rate that can be achieved on this model; `apply` finds out."""
+    schedule: Schedule | None = None
+    """Its rate by epoch; None where it has no schedule."""
 
     @property
     @abstractmethod

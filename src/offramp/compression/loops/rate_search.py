@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, NamedTuple
 
@@ -37,6 +37,15 @@ class RateSearch(Loop):
     epochs_per_rate: int = setting(5, least=1)
     rate_resolution: float = setting(0.025, above=0, below=1)
     lr_reduction_factor: float = setting(0.5, above=0, most=1)
+
+    def conflicts(self) -> Iterator[tuple[str, str]]:
+        """Every epoch is looked at."""
+        yield from super().conflicts()
+        if self.validate_every_n_epochs != 1:
+            yield (
+                "validate_every_n_epochs",
+                f"must be 1, since every epoch decides; it is {self.validate_every_n_epochs}",
+            )
 
     def search(self, evaluate: Evaluate, bounds: Bounds) -> Stop:
         """Halves the interval between the highest rate that holds and the lowest that does not."""

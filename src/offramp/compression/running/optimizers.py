@@ -91,6 +91,8 @@ class Optimizers:
         """Inverse of `state_dict`, into fresh ones."""
         for optimizer, saved in zip(listed(self.optimizer), state["optimizers"], strict=True):
             optimizer.load_state_dict(saved)
+            # Else schedulers warn, on their next step, that the optimizer has not made any.
+            optimizer._opt_called = True
         for scheduler, saved in zip(listed(self.scheduler), state["schedulers"], strict=True):
             scheduler.load_state_dict(saved)
 

@@ -16,6 +16,12 @@ def is_main() -> bool:
     return not several() or dist.get_rank() == 0
 
 
+def wait_for_all() -> None:
+    """Waits until every process is here."""
+    if several():
+        dist.barrier()
+
+
 def agreed(value: float) -> float:
     """The main process's value in all of them: the search of each must take the same turn."""
     if not several():

@@ -21,7 +21,7 @@ from offramp.compression.running.checkpoint import Checkpoints, Snapshot
 from offramp.compression.running.journal import Journal
 from offramp.compression.running.logbook import Logbook
 from offramp.compression.running.optimizers import Optimizers
-from offramp.compression.running.processes import agreed
+from offramp.compression.running.processes import agreed, wait_for_all
 from offramp.compression.tolerance import DivergedError, Tolerance, checked_metric
 from offramp.errors import CompressionError
 from offramp.training.checkpoint import differences
@@ -204,7 +204,7 @@ class Runner:
 
     def _look_ahead(self) -> None:
         """Says early that the criterion cannot be met."""
-        if self.loop.searches_rate:
+        if self.loop.searches_rate or self.journal.epoch >= self.loop.maximal_total_epochs:
             return
         budgets = [record.budget for record in self.journal.records if record.full]
         left = self.loop.maximal_total_epochs - self.journal.epoch
@@ -214,10 +214,21 @@ class Runner:
                 f"epoch {self.loop.maximal_total_epochs}. Compress less, or allow more degradation or epochs."
             )
 
+    def _look_at_schedules(self) -> None:
+        """Says at once that no epoch can be the best one."""
+        epochs = self.loop.maximal_total_epochs
+        if not self.loop.searches_rate and self.controller.epochs_until_full(epochs) is None:
+            self.logbook.notice(
+                f"The compression reaches its target only after more than {epochs} epochs, where the loop ends: no "
+                "epoch will count. Allow more epochs, or fewer steps of the schedule."
+            )
+
     # ---- the beginning and the end
 
     def _open(self) -> None:
         state = self._found()
+        # Nobody may look for a checkpoint after the main process has written one.
+        wait_for_all()
         if state is None:
             self.optimizers.renew()
             # A loop that is killed in its first epoch goes on from the same weights and random state.
@@ -233,6 +244,7 @@ class Runner:
         )
         for notice in self.controller.notices:
             self.logbook.notice(notice)
+        self._look_at_schedules()
         if state is not None:
             self.logbook.say(f"Continuing after epoch {self.journal.epoch}.")
 
@@ -323,7 +335,7 @@ class Runner:
             statistics=LoopStatistics.of(metric, self.tolerance, compression),
             compression=compression,
             notices=tuple(self.logbook.notices),
-            metric=self.tolerance.direction,
+            direction=self.tolerance.direction,
         )
 
     def _best_evaluation(self) -> Evaluation | None:

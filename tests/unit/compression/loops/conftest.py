@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from offramp.compression import ALGORITHMS, Algorithm, Compressor, Stage, Statistics
 from offramp.compression.algorithms import Workshop, register
+from offramp.compression.schedules import Schedule
 from offramp.compression.settings import rate, setting
 
 FAKES = ("thinning", "rounding")
@@ -38,6 +39,18 @@ class Thinning(Algorithm):
         return self.target
 
 
+@dataclass(frozen=True)
+class Rising(Schedule):
+    """From start to target in equal steps."""
+
+    target: float
+    start: float
+    steps: int
+
+    def rate(self, epoch: int) -> float:
+        return self.start + min(1.0, (epoch + 1) / self.steps) * (self.target - self.start)
+
+
 class Thinner(Compressor):
     maximal_rate = 0.95
 
@@ -47,6 +60,7 @@ class Thinner(Compressor):
         self.layer.register_buffer("mask", torch.ones_like(self.layer.weight))
         self.layer.register_forward_pre_hook(_mask)
         self.rate, self.frozen = settings.start, False
+        self.schedule = Rising(settings.target, settings.start, settings.steps)
         self._apply()
 
     @property
@@ -58,8 +72,7 @@ class Thinner(Compressor):
 
     def epoch_step(self, epoch: int) -> None:
         if not self.frozen:
-            share = min(1.0, (epoch + 1) / self.settings.steps)
-            self.rate = self.settings.start + share * (self.settings.target - self.settings.start)
+            self.rate = self.schedule.rate(epoch)
         self._apply()
 
     def set_rate(self, rate: float) -> None:

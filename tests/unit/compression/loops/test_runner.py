@@ -80,7 +80,6 @@ def test_rates_are_measured(task: Any) -> None:
     first: Any = outcome.model[0]
     assert outcome.statistics.compression_rate == float((first.mask == 0).float().mean())
     assert outcome.statistics.nominal_compression_rate == 0.5
-    assert outcome.compression.algorithms["rounding"].achieved is None if len(outcome.compression.algorithms) > 1 else 1
 
 
 @pytest.mark.parametrize("loop", LOOPS.values(), ids=LOOPS)
@@ -100,14 +99,13 @@ def test_a_schedule_longer_than_the_loop_is_said(task: Any) -> None:
     outcome = run(task, long, loop=EarlyExit(maximal_total_epochs=2))
     assert outcome.best_epoch is None
     assert not outcome.holds
+    assert "only after more than 2 epochs" in outcome.notices[0]
     assert "No epoch was fully compressed" in outcome.notices[-1]
 
 
 def test_a_metric_out_of_reach_is_said_before_the_epochs_end(task: Any) -> None:
     task.lr = 1e-5
-    said: list[int] = []
-    original = task.validate
-    outcome = run(task, HALF, validate=lambda model, epoch: said.append(epoch) or original(model, epoch))
+    outcome = run(task, HALF)
     assert any("will still miss its limit" in notice for notice in outcome.notices)
 
 
@@ -217,7 +215,7 @@ def test_what_cannot_be_used_is_said(task: Any, options: dict[str, Any], says: s
 
 def test_two_loops_at_once_are_refused(task: Any) -> None:
     training = {"mode": "early_exit", "params": {"maximal_relative_accuracy_degradation": 1, "maximal_total_epochs": 1}}
-    with pytest.raises(CompressionError, match="asks for .* already"):
+    with pytest.raises(CompressionError, match="asks for EarlyExit"):
         run(task, {**HALF, "accuracy_aware_training": training})
 
 
@@ -324,9 +322,9 @@ def test_a_folder_is_never_overwritten(task: Any, tmp_path: Path) -> None:
     before = (tmp_path / LAST).read_bytes()
     with pytest.raises(CompressionError, match="resume=True"):
         run(task, out=tmp_path)
+    shorter = EarlyExit(maximal_total_epochs=8, maximal_absolute_accuracy_degradation=0.01)
     with pytest.raises(CompressionError, match=r"loop\.maximal_total_epochs is 9 in the checkpoint and 8 now"):
-        loop = EarlyExit(maximal_total_epochs=8, maximal_absolute_accuracy_degradation=0.01)
-        run(task, out=tmp_path, resume=True, loop=loop)
+        run(task, out=tmp_path, resume=True, loop=shorter)
     assert (tmp_path / LAST).read_bytes() == before
 
 
