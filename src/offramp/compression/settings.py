@@ -15,7 +15,17 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
+from offramp.errors import CompressionError
+
 METADATA = "offramp.setting"
+
+
+class SettingsError(CompressionError):
+    """Settings that are impossible; `found` has the name of each field and what is wrong with it."""
+
+    def __init__(self, family: type, found: Sequence[tuple[str, str]]) -> None:
+        self.found = list(found)
+        super().__init__(f"{family.__name__}: " + "; ".join(f"{name} {wrong}" for name, wrong in found) + ".")
 
 
 @dataclass(frozen=True)
@@ -45,22 +55,14 @@ class Setting:
         """What the field may be, in words: "a number from 0 to 1"."""
         if self.choices:
             return "one of " + ", ".join(map(repr, self.choices))
-        bounds = [
-            text
-            for value, text in (
-                (self.least, f"at least {self.least:g}" if self.least is not None else ""),
-                (self.above, f"above {self.above:g}" if self.above is not None else ""),
-                (self.most, f"at most {self.most:g}" if self.most is not None else ""),
-                (self.below, f"below {self.below:g}" if self.below is not None else ""),
-            )
-            if value is not None
-        ]
-        return " ".join([_words(kind), " and ".join(bounds)]).strip()
+        limits = {"of at least": self.least, "above": self.above, "of at most": self.most, "below": self.below}
+        bounds = " and ".join(f"{words} {limit:g}" for words, limit in limits.items() if limit is not None)
+        return f"{_words(kind)} {bounds}".strip()
 
     def accepts(self, value: Any) -> bool:
         """Whether one value lies within bounds and choices; its kind is known to be right."""
-        if self.choices and value not in self.choices:
-            return False
+        if self.choices:
+            return value in self.choices
         if isinstance(value, str | bool) or value is None:
             return True
         return (
@@ -123,11 +125,11 @@ def problem(value: Any, about: Setting, kind: Any) -> str | None:
     optional, inner = _without_none(kind)
     if value is None and optional:
         return None
-    many = typing.get_origin(inner) is tuple
+    many = several(kind)
     element = typing.get_args(inner)[0] if many else inner
     values = list(value) if many and isinstance(value, list | tuple) else [value]
     right = isinstance(value, list | tuple) if many else not isinstance(value, list | tuple | dict)
-    if right and all(is_kind(v, element) and about.accepts(v) for v in values):
+    if right and all((about.choices or is_kind(v, element)) and about.accepts(v) for v in values):
         return None
     return f"must be {about.allowed(inner)}; it is {value!r}"
 
@@ -144,6 +146,11 @@ def is_kind(value: object, kind: Any) -> bool:
 def frozen(value: Any) -> Any:
     """A value as a frozen dataclass keeps it: lists become tuples."""
     return tuple(frozen(v) for v in value) if isinstance(value, list | tuple) else value
+
+
+def several(kind: Any) -> bool:
+    """Whether a field holds several values."""
+    return typing.get_origin(_without_none(kind)[1]) is tuple
 
 
 def _without_none(kind: Any) -> tuple[bool, Any]:

@@ -15,7 +15,7 @@ from typing import Any, ClassVar, TypeVar
 
 from torch import Tensor, nn
 
-from offramp.compression.settings import described, place, problems, setting
+from offramp.compression.settings import SettingsError, described, place, problems, setting
 from offramp.errors import CompressionError
 from offramp.registry import Registry
 
@@ -150,11 +150,10 @@ class Algorithm(ABC):
     target_scopes: tuple[str, ...] = setting((), at="target_scopes")
 
     def __post_init__(self) -> None:
-        found = [f"{name} {wrong}" for name, wrong in problems(self)]
         # Relations between fields make sense only once each field does.
-        found = found or [f"{name} {wrong}" for name, wrong in self.conflicts()]
+        found = list(problems(self)) or list(self.conflicts())
         if found:
-            raise CompressionError(f"{type(self).__name__}: " + "; ".join(found) + ".")
+            raise SettingsError(type(self), found)
 
     @abstractmethod
     def apply(self, model: nn.Module, workshop: Workshop) -> Compressor:
