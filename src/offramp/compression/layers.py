@@ -37,11 +37,18 @@ class Transform(nn.Module, ABC):
         """Follows its layer when channels are removed; indices of the outputs and inputs that stay."""
 
 
+def transform_inputs(layer: nn.Module, values: Tensor) -> Tensor:
+    """What a layer reads, as it is used."""
+    stack: Any = getattr(layer, INPUTS)
+    for transform in stack.values():
+        values = transform(values)
+    return values
+
+
 class _Transformed:
-    """What the twins share: `transformed_weight` and `transformed_input`."""
+    """What the twins share."""
 
     weight_transforms: nn.ModuleDict
-    input_transforms: nn.ModuleDict
 
     def transformed_weight(self) -> Tensor:
         """The weight as it is used."""
@@ -50,19 +57,13 @@ class _Transformed:
             weight = transform(weight)
         return weight
 
-    def transformed_input(self, values: Tensor) -> Tensor:
-        """The layer's input as it is used."""
-        for transform in self.input_transforms.values():
-            values = transform(values)
-        return values
-
 
 class TransformedLinear(_Transformed, nn.Linear):
     """`nn.Linear` with transforms."""
 
     def forward(self, input: Tensor) -> Tensor:
         """`[..., in_features]` to `[..., out_features]`."""
-        return F.linear(self.transformed_input(input), self.transformed_weight(), self.bias)
+        return F.linear(transform_inputs(self, input), self.transformed_weight(), self.bias)
 
 
 class TransformedConv1d(_Transformed, nn.Conv1d):
@@ -70,7 +71,7 @@ class TransformedConv1d(_Transformed, nn.Conv1d):
 
     def forward(self, input: Tensor) -> Tensor:
         """`[n, channels, length]` to the same with other sizes."""
-        found: Tensor = self._conv_forward(self.transformed_input(input), self.transformed_weight(), self.bias)
+        found: Tensor = self._conv_forward(transform_inputs(self, input), self.transformed_weight(), self.bias)
         return found
 
 
@@ -79,7 +80,7 @@ class TransformedConv2d(_Transformed, nn.Conv2d):
 
     def forward(self, input: Tensor) -> Tensor:
         """`[n, channels, h, w]` to the same with other sizes."""
-        found: Tensor = self._conv_forward(self.transformed_input(input), self.transformed_weight(), self.bias)
+        found: Tensor = self._conv_forward(transform_inputs(self, input), self.transformed_weight(), self.bias)
         return found
 
 
@@ -88,7 +89,7 @@ class TransformedConv3d(_Transformed, nn.Conv3d):
 
     def forward(self, input: Tensor) -> Tensor:
         """`[n, channels, d, h, w]` to the same with other sizes."""
-        found: Tensor = self._conv_forward(self.transformed_input(input), self.transformed_weight(), self.bias)
+        found: Tensor = self._conv_forward(transform_inputs(self, input), self.transformed_weight(), self.bias)
         return found
 
 

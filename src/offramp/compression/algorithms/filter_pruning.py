@@ -21,6 +21,7 @@ from offramp.compression.channel_selection import (
     lowest_overall,
     share_gone,
 )
+from offramp.compression.exits import refreshed
 from offramp.compression.groups import Findings, Group, find_groups
 from offramp.compression.layer_costs import layer_sizes
 from offramp.compression.layers import CONVOLUTIONS, add_transform, remove_transform, weight_transform
@@ -206,7 +207,7 @@ class FilterPruner(Compressor):
     def shrink(self, model: nn.Module) -> nn.Module:
         """Removes the channels from weights, biases and norms."""
         remove_channels(model, self.groups, self.taken)
-        return model
+        return refreshed(model)
 
     def state_dict(self) -> dict[str, Any]:
         """See `Compressor.state_dict`; the masks are in the model's."""

@@ -46,14 +46,21 @@ SCHEDULES: dict[str, list[dict[str, Any]]] = {
         for schedule, timing in {
             "exponential": {"sparsity_target": 0.5, "sparsity_target_epoch": 2, "sparsity_freeze_epoch": 4},
             "polynomial": {"sparsity_target": 0.5, "sparsity_target_epoch": 2, "sparsity_freeze_epoch": 4},
+            "adaptive": {"sparsity_target": 0.5, "sparsity_target_epoch": 2, "sparsity_freeze_epoch": 4},
+            "multistep": {"multistep_steps": [1, 2], "multistep_sparsity_levels": [0.1, 0.3, 0.5]},
         }.items()
     ],
     "const_sparsity": [{}],
-    "movement_sparsity": [{}],
+    "movement_sparsity": [
+        {"params": {"warmup_start_epoch": 0, "warmup_end_epoch": 2, "importance_regularization_factor": 0.1}}
+    ],
     "quantization": [{"initializer": {"range": {"num_init_samples": 8}, **NO_ADAPTATION}}],
-    "binarization": [{"mode": "xnor"}, {"mode": "dorefa"}],
+    "binarization": [
+        {"mode": mode, "params": {"activations_bin_start_epoch": 0, "weights_bin_start_epoch": 1}}
+        for mode in ("xnor", "dorefa")
+    ],
     "knowledge_distillation": [{"type": "softmax"}, {"type": "mse"}],
-    "low_rank": [{}],
+    "low_rank": [{"params": {"parameters_target": 0.3}}],
 }
 """What each algorithm may be asked for; the first of each stands for it in combinations."""
 
