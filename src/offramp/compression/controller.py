@@ -14,6 +14,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from offramp.compression.algorithms import ALGORITHMS, Algorithm, Compressor, Stage, Statistics, Workshop
 from offramp.compression.batch_norm import adapt_batch_norms
 from offramp.compression.combination import conflicts
+from offramp.compression.schedules import Schedule
 from offramp.errors import CompressionError
 
 
@@ -172,7 +173,8 @@ class Controller:
         """Epochs that the schedules take to their targets, None where it is more than `most`; the slowest decides."""
         if self.full:
             return 0
-        schedules = [compressor.schedule for compressor in self.compressors if compressor.schedule is not None]
+        found = [getattr(compressor, "schedule", None) for compressor in self.compressors]
+        schedules = [schedule for schedule in found if isinstance(schedule, Schedule)]
         return next((e + 1 for e in range(most) if all(schedule.finished(e) for schedule in schedules)), None)
 
     def disable_scheduler(self) -> None:

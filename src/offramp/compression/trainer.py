@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -61,7 +61,7 @@ class Trainer:
             if controller is not None:
                 loss = loss + controller.loss()
             optimizer.zero_grad(set_to_none=True)
-            loss.backward()
+            loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
             total += loss.detach()
             batches += 1
@@ -82,7 +82,7 @@ class Trainer:
         return optimizer, None
 
     @property
-    def functions(self) -> dict[str, Callable[..., Any] | Iterable[Any]]:
+    def functions(self) -> dict[str, Any]:
         """Arguments of `compress`."""
         return {
             "train_epoch": self.train_epoch,

@@ -15,7 +15,6 @@ from typing import Any, ClassVar, TypeVar
 
 from torch import Tensor, nn
 
-from offramp.compression.schedules import Schedule
 from offramp.compression.settings import SettingsError, described, place, problems, setting
 from offramp.errors import CompressionError
 from offramp.registry import Registry
@@ -72,12 +71,11 @@ class Compressor(ABC):
     Everything that belongs to the weights (masks, scales, mask logits) lives in the model's state dict;
     `state_dict` holds the rest: counters of the schedule, frozen rates. A compressor refers to modules by name, so that
     it can also strip a copy of its model, and it can be deep-copied together with the model.
+    One that follows a `Schedule` keeps it in the attribute `schedule`.
     """
 
     maximal_rate: float = 1.0
     """Highest rate that can be achieved on this model; `apply` finds out."""
-    schedule: Schedule | None = None
-    """Its rate by epoch; None where it has no schedule."""
 
     @property
     @abstractmethod

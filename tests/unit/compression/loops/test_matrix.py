@@ -20,6 +20,7 @@ from offramp.compression import (
     ConfigurationError,
     EarlyExit,
     Loop,
+    Outcome,
     RateSearch,
     Stage,
     compress,
@@ -37,7 +38,8 @@ SCHEDULES: dict[str, list[dict[str, Any]]] = {
         for schedule, timing in {
             "polynomial": {"sparsity_target": 0.5, "sparsity_target_epoch": 2, "sparsity_freeze_epoch": 4},
             "exponential": {"sparsity_target": 0.5, "sparsity_target_epoch": 2, "sparsity_freeze_epoch": 4},
-            "adaptive": {"sparsity_target": 0.5, "sparsity_target_epoch": 2, "sparsity_freeze_epoch": 4},
+            # Rises by 0.05 at most.
+            "adaptive": {"sparsity_target": 0.2},
             "multistep": {"multistep_steps": [1, 2], "multistep_sparsity_levels": [0.1, 0.3, 0.5]},
         }.items()
     ],
@@ -46,7 +48,8 @@ SCHEDULES: dict[str, list[dict[str, Any]]] = {
         for schedule, timing in {
             "exponential": {"sparsity_target": 0.5, "sparsity_target_epoch": 2, "sparsity_freeze_epoch": 4},
             "polynomial": {"sparsity_target": 0.5, "sparsity_target_epoch": 2, "sparsity_freeze_epoch": 4},
-            "adaptive": {"sparsity_target": 0.5, "sparsity_target_epoch": 2, "sparsity_freeze_epoch": 4},
+            # Rises by 0.05 at most.
+            "adaptive": {"sparsity_target": 0.2},
             "multistep": {"multistep_steps": [1, 2], "multistep_sparsity_levels": [0.1, 0.3, 0.5]},
         }.items()
     ],
@@ -127,11 +130,11 @@ def nodes(*names: str) -> list[list[dict[str, Any]]]:
 
 
 def combinations() -> list[list[dict[str, Any]]]:
-    """Each algorithm alone with every schedule, all pairs, and all triples with distillation."""
+    """Each algorithm alone with every schedule, all pairs, and the three that NNCF's users combine most."""
     names = [name for name in SCHEDULES if name in ALGORITHMS]
     pairs = list(itertools.combinations(names, 2))
-    triples = [(*pair, "knowledge_distillation") for pair in pairs if "knowledge_distillation" not in pair]
-    return [node for names in [*((name,) for name in names), *pairs, *triples] for node in nodes(*names)]
+    triple = ("filter_pruning", "quantization", "knowledge_distillation")
+    return [node for names in [*((name,) for name in names), *pairs, triple] for node in nodes(*names)]
 
 
 def read(compression: list[dict[str, Any]], loop: Loop) -> Configuration | None:
@@ -160,27 +163,37 @@ def test_every_algorithm_is_in_the_matrix() -> None:
 
 @pytest.mark.parametrize("compression", combinations(), ids=label)
 def test_no_combination_crashes_under_any_loop(compression: list[dict[str, Any]]) -> None:
-    for loop, succeeds in itertools.product(LOOPS.values(), (True, False)):
+    # How a loop goes on after a failure does not depend on the combination: alone is enough.
+    alone = len(compression) == 1
+    loops = LOOPS.values() if alone else (LOOPS["early_exit"], LOOPS["search"])
+    for loop, succeeds in itertools.product(loops, (True, False) if alone else (True,)):
         configuration = read(compression, loop)
-        if configuration is None:
-            continue
-        torch.manual_seed(0)
-        trainer = Trainer(succeeds)
-        outcome = compress(
-            Network(),
-            configuration.algorithms,
-            loop=loop,
-            train_epoch=trainer.train_epoch,
-            validate=trainer.validate,
-            configure_optimizers=trainer.optimizers,
-            data=[(trainer.inputs, trainer.labels)],
-            baseline=1.0,
-            progress=False,
-        )
-        best = [record for record in outcome.history if record.epoch == outcome.best_epoch]
-        assert outcome.best_epoch is None or any(record.full for record in best)
-        assert outcome.holds <= succeeds
-        if outcome.best_epoch is not None:
-            assert outcome.controller.compression_stage() == Stage.FULLY
-        if succeeds and isinstance(loop, EarlyExit):
-            assert outcome.holds
+        if configuration is not None:
+            check(run(configuration, loop, Trainer(succeeds)), loop, succeeds)
+
+
+def run(configuration: Configuration, loop: Loop, trainer: Trainer) -> Outcome:
+    torch.manual_seed(0)
+    return compress(
+        Network(),
+        configuration.algorithms,
+        loop=loop,
+        train_epoch=trainer.train_epoch,
+        validate=trainer.validate,
+        configure_optimizers=trainer.optimizers,
+        data=[(trainer.inputs, trainer.labels)],
+        baseline=1.0,
+        progress=False,
+    )
+
+
+def check(outcome: Outcome, loop: Loop, succeeds: bool) -> None:
+    full = [record for record in outcome.history if record.full]
+    assert outcome.holds == any(record.budget >= 0 for record in full)
+    assert outcome.holds <= succeeds
+    if full:
+        assert outcome.best_epoch in {record.epoch for record in full}
+        assert outcome.controller.compression_stage() == Stage.FULLY
+    # RB sparsity counts by what is achieved, and a trainer that hardly trains achieves nothing.
+    if succeeds and isinstance(loop, EarlyExit) and "rb_sparsity" not in outcome.controller.names:
+        assert outcome.holds
