@@ -34,6 +34,7 @@ _HOME = {
     "Calibrated": "offramp.calibrators",
     "Infeasible": "offramp.calibrators",
     "frontier": "offramp.calibrators",
+    "compress": "offramp.compression",
     "deploy": "offramp.runtimes",
     "exit_times": "offramp.runtimes.exit_times",
     "advise": "offramp.advice",
@@ -45,14 +46,15 @@ _HOME = {
     "verdict": "offramp.verdicts",
     "Verdict": "offramp.verdicts",
 }
-_MODULES = ("criteria", "errors", "goals", "heads", "metrics", "regimes")
+_MODULES = ("compression", "criteria", "errors", "goals", "heads", "metrics", "regimes")
 
 if TYPE_CHECKING:
-    from offramp import criteria, errors, goals, heads, metrics, regimes
+    from offramp import compression, criteria, errors, goals, heads, metrics, regimes
     from offramp.advice import Advice, advise
     from offramp.backbones import inspect
     from offramp.budgeting import by_deadline, within_total
     from offramp.calibrators import Calibrated, Infeasible, calibrate, frontier
+    from offramp.compression import compress
     from offramp.decisions import Decisions
     from offramp.exit_model import ExitModel, attach
     from offramp.exporters import export, load_bundle
@@ -83,6 +85,8 @@ __all__ = [
     "attach",
     "by_deadline",
     "calibrate",
+    "compress",
+    "compression",
     "criteria",
     "deploy",
     "errors",

@@ -68,6 +68,10 @@ class TrainingError(OfframpError, ValueError):
     """Training was asked for with impossible parameters, or its state on disk does not belong to it."""
 
 
+class CompressionError(OfframpError, ValueError):
+    """A compression was asked for with impossible settings, does not fit the model, or lost what it needs."""
+
+
 class DataError(OfframpError):
     """A data file is missing, truncated, or not what its checksum promises."""
 

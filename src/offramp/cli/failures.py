@@ -47,7 +47,7 @@ def resumption(tokens: Sequence[str]) -> str:
         >>> resumption(["demo"])
         'offramp demo'
     """
-    more = ["--resume"] if tokens and tokens[0] == "train" and "--resume" not in tokens else []
+    more = ["--resume"] if tokens and tokens[0] in ("train", "compress") and "--resume" not in tokens else []
     return shlex.join(["offramp", *tokens, *more])
 
 
