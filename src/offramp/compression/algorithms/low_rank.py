@@ -75,7 +75,7 @@ class LowRank(Algorithm):
 
     def _divisible(self, layers: Mapping[str, nn.Module]) -> Iterator[tuple[str, Any]]:
         for name, layer in layers.items():
-            plain = type(layer) is nn.Linear or (type(layer) in CONVOLUTIONS and layer.groups == 1)  # type: ignore[attr-defined]
+            plain = type(layer) is nn.Linear or (type(layer) in CONVOLUTIONS and layer.groups == 1)
             if name and plain and self.rank_of(layer) >= 1:
                 yield name, layer
 

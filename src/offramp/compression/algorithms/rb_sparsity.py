@@ -195,7 +195,8 @@ class RbSparsifier(Compressor):
     def _scores(self, name: str) -> Tensor:
         layer: Any = self.model.get_submodule(name)
         # The threshold counts from 0 upwards, and what logits leave undecided the magnitude decides.
-        return layer.weight_transforms[NAME].logits.detach() + 100 + 1e-2 * importance(layer.weight, "normed_abs")
+        scores: Tensor = layer.weight_transforms[NAME].logits.detach() + 100
+        return scores + 1e-2 * importance(layer.weight, "normed_abs")
 
     def _masks(self, model: nn.Module) -> list[RandomMask]:
         return [weight_transform(model.get_submodule(name), NAME) for name in self.names]
