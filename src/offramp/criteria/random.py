@@ -12,8 +12,8 @@ from offramp.criteria.criterion import Criterion, nan_where_unusable, register
 from offramp.errors import PolicyError
 
 GOLDEN = 0.6180339887498949
-SPEED = 37.0
-"""Turns of the wave per unit of the logits: enough that neighbouring logits fall anywhere on it."""
+SPEED = 7.0
+"""Turns of the wave per unit of a logit: many over the spread of trained logits, few enough that rounding is small."""
 
 
 @register
