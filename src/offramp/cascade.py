@@ -22,32 +22,39 @@ from offramp.exit_model import ExitModel, attach
 
 
 class Member(nn.Module):
-    """A smaller model as the head of an exit.
+    """A smaller model as the head of an exit, up to one of its own exits where it has some.
 
     Args:
-        model: any module whose output is logits, or holds them.
+        model: any module whose output is logits, or holds them; or one from `attach`.
+        exit: of the model, if it is from `attach`; what lies behind it does not run.
     """
 
-    def __init__(self, model: nn.Module) -> None:
+    def __init__(self, model: nn.Module, exit: int = 0) -> None:
         super().__init__()
         self.model = model
+        self.exit = exit
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Logits `[n, classes]`."""
-        return final_logits(self.model(inputs))
+        if not isinstance(self.model, ExitModel):
+            return final_logits(self.model(inputs))
+        feature, values = None, self.model.chain().start([inputs])
+        for stage in self.model.stages()[: self.exit + 1]:
+            feature, values = stage(*values)
+        return self.model.logits_at(self.exit, feature)
 
 
 class Cascade(nn.Module):
-    """The largest model behind one entrance for each smaller model, which look at the same input.
+    """The largest model behind one entrance for each exit of the smaller ones, which look at the same input.
 
     Args:
         model: the largest.
-        smaller: how many models come before it.
+        exits: how many come before it.
     """
 
-    def __init__(self, model: nn.Module, smaller: int) -> None:
+    def __init__(self, model: nn.Module, exits: int) -> None:
         super().__init__()
-        self.entrances = nn.ModuleList(nn.Identity() for _ in range(smaller))
+        self.entrances = nn.ModuleList(nn.Identity() for _ in range(exits))
         self.model = model
 
     def forward(self, inputs: Tensor) -> Any:
@@ -60,16 +67,17 @@ class Cascade(nn.Module):
 def cascade(models: Sequence[nn.Module], example: Tensor | None = None) -> ExitModel:
     """Makes one model with exits of several models, to be recorded, calibrated and deployed like any other.
 
-    Exit k answers with the k-th model. The last model may have exits of its own, which come between.
+    The exits are the models, in order. A model that has exits of its own brings them along: those of the last model
+    are taken on its way, while a smaller model starts anew for each of its exits, which the costs count.
 
     Args:
-        models: cheapest first, at least two, for the same inputs and classes. Plain modules; the last one may be from
-            `attach`. They are not copied.
+        models: cheapest first, at least two, for the same inputs and classes; plain modules, or from `attach`. They
+            are not copied.
         example: a batch of inputs, one tensor; not needed where the last model is from `attach`.
 
     Raises:
-        AttachError: fewer than two models, no example, other numbers of classes, costs that do not grow, exits inside
-            a smaller model, or a model that does not treat rows apart or that changes its input in place.
+        AttachError: fewer than two models, no example, other numbers of classes, costs that do not grow, or a model
+            that does not treat rows apart, changes its input in place, or was cut by hooks.
         CutError: the last model cannot be divided where its exits are.
 
     Example:
@@ -81,24 +89,28 @@ def cascade(models: Sequence[nn.Module], example: Tensor | None = None) -> ExitM
     if len(models) < 2:
         raise AttachError(f"cascade(models=...) has {len(models)} models: give at least two, cheapest first.")
     *smaller, last = models
-    for k, model in enumerate(smaller):
-        if isinstance(model, ExitModel):
-            raise AttachError(
-                f"cascade: model {k} has exits of its own, which only the last model may have. Pass its .backbone, or "
-                "calibrate the two separately."
-            )
     batch = _example(last, example)
-    _check_models(smaller, last.backbone if isinstance(last, ExitModel) else last, batch)
-    inner = [(f"model.{name}", head) for name, head in _exits(last)]
-    backbone = Cascade(last.backbone if isinstance(last, ExitModel) else last, len(smaller))
-    backbone.train(last.training)
-    cuts = [f"entrances.{k}" for k in range(len(smaller))] + [name for name, _ in inner]
-    heads: list[Any] = [Member(model) for model in smaller] + [head for _, head in inner]
-    return attach(backbone, cuts, batch, head=heads)
+    _check_models(models, batch)
+    members = [member for k, model in enumerate(smaller) for member in _members(k, model)]
+    inner = zip(last.cuts, last.heads, strict=True) if isinstance(last, ExitModel) else ()
+    own = {f"model.{name}": head for name, head in inner}
+    backbone = Cascade(_backbone(last), len(members)).train(last.training)
+    cuts = [*(f"entrances.{k}" for k in range(len(members))), *own]
+    return attach(backbone, cuts, batch, head=[*members, *own.values()])
 
 
-def _exits(model: nn.Module) -> list[tuple[str, nn.Module]]:
-    return list(zip(model.cuts, model.heads, strict=True)) if isinstance(model, ExitModel) else []
+def _backbone(model: nn.Module) -> nn.Module:
+    return model.backbone if isinstance(model, ExitModel) else model
+
+
+def _members(k: int, model: nn.Module) -> list[Member]:
+    if not isinstance(model, ExitModel):
+        return [Member(model)]
+    if not model.stages():
+        raise AttachError(
+            f"cascade: model {k} was cut by hooks, and cannot be run up to one of its exits. Pass its .backbone."
+        )
+    return [Member(model, exit) for exit in range(model.exits)]
 
 
 def _example(last: nn.Module, example: Tensor | None) -> Tensor:
@@ -113,9 +125,9 @@ def _example(last: nn.Module, example: Tensor | None) -> Tensor:
     return example
 
 
-def _check_models(smaller: Sequence[nn.Module], largest: nn.Module, example: Tensor) -> None:
-    batch = example.to(backbones.device_of(largest))
-    found = [_classes_and_cost(k, model, batch) for k, model in enumerate([*smaller, largest])]
+def _check_models(models: Sequence[nn.Module], example: Tensor) -> None:
+    batch = example.to(backbones.device_of(models[-1]))
+    found = [_classes_and_cost(k, _backbone(model), batch) for k, model in enumerate(models)]
     classes, costs = [c for c, _ in found], [cost for _, cost in found]
     if len(set(classes)) > 1:
         raise AttachError(f"cascade: the models have {classes} classes; all of them must have the same ones.")

@@ -88,6 +88,25 @@ def test_the_last_model_may_have_exits_of_its_own(models):
     assert torch.equal(torch.cat([d.exits for d in streamed]), expected.exits)
 
 
+@pytest.mark.parametrize("backend", ["eager", "onnxruntime"])
+def test_every_model_may_have_exits_of_its_own(models, backend):
+    if backend == "onnxruntime":
+        pytest.importorskip("onnxruntime")
+    small, large = (ofr.attach(m, at=["1"], example=inputs(2)).eval() for m in (models[0], models[2]))
+    model = ofr.cascade([small, large])
+    assert model.cuts == ("entrances.0", "entrances.1", "model.1")
+    with torch.no_grad():
+        for found, expected in zip(model(inputs()), [*small(inputs()), *large(inputs())], strict=True):
+            torch.testing.assert_close(found, expected)
+    assert model.cost.macs[:2] == (small.cost.macs[0], small.cost.macs[0] + small.cost.plain)
+    assert model.cost.plain == large.cost.plain
+    policy = halving(model, Margin())
+    simulated = ofr.simulate(ofr.record(model, [inputs()]), policy)
+    taken = ofr.deploy(model, policy, backend=backend)(inputs())
+    assert len(simulated.exits.unique()) == 4
+    assert torch.equal(taken.exits, simulated.exits)
+
+
 def test_a_cascade_can_be_certified(models):
     model = ofr.cascade([models[0], models[2]], example=inputs(2))
     with torch.no_grad():
@@ -108,6 +127,19 @@ class InPlace(nn.Module):
         return self.linear(x.mul_(2))
 
 
+class Branching(nn.Module):
+    """Control flow that depends on data stops every way of cutting but hooks."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Linear(6, 4)
+        self.out = nn.Linear(4, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.linear(x)
+        return self.out(y if bool((y.detach().sum() > 1e9).item()) else y + 1)
+
+
 @pytest.mark.parametrize(
     ("make", "message"),
     [
@@ -119,8 +151,8 @@ class InPlace(nn.Module):
         (lambda: ofr.cascade([network(4), network(8)], (inputs(2), inputs(2))), "Models of several inputs"),
         (lambda: ofr.cascade([InPlace(), network(8)], inputs(2)), r"model 0 \(InPlace\) changes its input in place"),
         (
-            lambda: ofr.cascade([ofr.attach(network(4), ["1"], inputs(2)), network(8)], inputs(2)),
-            r"model 0 has exits of its own, which only the last.*\.backbone",
+            lambda: ofr.cascade([ofr.attach(Branching(), ["linear"], inputs(2)), network(8)], inputs(2)),
+            r"model 0 was cut by hooks.*\.backbone",
         ),
     ],
 )
