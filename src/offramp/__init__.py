@@ -19,7 +19,7 @@ _HOME = {
     "Proposal": "offramp.proposal",
     "Policy": "offramp.policy",
     "always": "offramp.policy",
-    "cascade": "offramp.cascade",
+    "cascade": "offramp.cascading",
     "Decisions": "offramp.decisions",
     "Hierarchy": "offramp.hierarchies",
     "Recording": "offramp.recording",
@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from offramp import criteria, errors, goals, heads, metrics, regimes
     from offramp.backbones import inspect
     from offramp.calibrators import Calibrated, Infeasible, calibrate, frontier
-    from offramp.cascade import cascade
+    from offramp.cascading import cascade
     from offramp.decisions import Decisions
     from offramp.exit_model import ExitModel, attach
     from offramp.gates import train_class_thresholds, train_ensemble, train_gates, train_schedule

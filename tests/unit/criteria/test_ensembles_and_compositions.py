@@ -191,9 +191,8 @@ def test_jensen_shannon_loses_no_digits_near_agreement():
 @pytest.mark.parametrize("name", ready_made())
 def test_the_calibrators_take_every_ready_made_criterion(name):
     labels = torch.randint(4, (400,), generator=torch.Generator().manual_seed(1))
-    recording = ofr.Recording(
-        [2 * draws(seed=k).logits[0] + s * torch.eye(4)[labels] for k, s in enumerate((3, 4, 6))], labels, [1, 2, 4]
-    )
+    logits = [2 * draws(seed=k).logits[0] + s * torch.eye(4)[labels] for k, s in enumerate((3, 4, 6))]
+    recording = ofr.Recording(torch.stack(logits), labels, [1, 2, 4])
     found = ofr.calibrate(recording, criterion_from_dict({"name": name}), ofr.goals.AccuracyDrop(0.05))
     assert found.feasible
     assert found.evidence.accuracy == ofr.simulate(recording, found.policy).accuracy(labels)

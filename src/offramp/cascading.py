@@ -22,26 +22,43 @@ from offramp.exit_model import ExitModel, attach
 
 
 class Member(nn.Module):
-    """A smaller model as the head of an exit, up to one of its own exits where it has some.
+    """A smaller model as the head of an exit.
 
     Args:
-        model: any module whose output is logits, or holds them; or one from `attach`.
-        exit: of the model, if it is from `attach`; what lies behind it does not run.
+        model: any module whose output is logits, or holds them.
     """
 
-    def __init__(self, model: nn.Module, exit: int = 0) -> None:
+    def __init__(self, model: nn.Module) -> None:
         super().__init__()
         self.model = model
-        self.exit = exit
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Logits `[n, classes]`."""
-        if not isinstance(self.model, ExitModel):
-            return final_logits(self.model(inputs))
-        feature, values = None, self.model.chain().start([inputs])
-        for stage in self.model.stages()[: self.exit + 1]:
+        return final_logits(self.model(inputs))
+
+
+class Prefix(nn.Module):
+    """A smaller model up to one of its own exits, as the head of an exit. It shares the model's modules.
+
+    Args:
+        model: from `attach`, with stages.
+        exit: behind which nothing runs.
+    """
+
+    def __init__(self, model: ExitModel, exit: int) -> None:
+        super().__init__()
+        self.stages = nn.ModuleList(model.stages()[: exit + 1])
+        self.head = model.heads[exit] if exit < len(model.heads) else None
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Logits `[n, classes]`."""
+        feature, values = None, (inputs,)
+        for stage in self.stages:
             feature, values = stage(*values)
-        return self.model.logits_at(self.exit, feature)
+        if self.head is None:
+            return final_logits(feature)
+        logits: Tensor = self.head(backbones.first_tensor(feature))
+        return logits
 
 
 class Cascade(nn.Module):
@@ -103,14 +120,14 @@ def _backbone(model: nn.Module) -> nn.Module:
     return model.backbone if isinstance(model, ExitModel) else model
 
 
-def _members(k: int, model: nn.Module) -> list[Member]:
+def _members(k: int, model: nn.Module) -> list[nn.Module]:
     if not isinstance(model, ExitModel):
         return [Member(model)]
     if not model.stages():
         raise AttachError(
             f"cascade: model {k} was cut by hooks, and cannot be run up to one of its exits. Pass its .backbone."
         )
-    return [Member(model, exit) for exit in range(model.exits)]
+    return [Prefix(model, exit) for exit in range(model.exits)]
 
 
 def _example(last: nn.Module, example: Tensor | None) -> Tensor:
