@@ -262,7 +262,7 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(1)
     pinned = alone_on_a_core() is not None
-    requests, rounds, batches = (600, 3, 8) if options.quick else (options.requests, 20, 32)
+    requests, rounds, batches = (600, 3, 8) if options.quick else (options.requests, 20, 16)
 
     full, paced, large = [], [], []
     for network in options.networks:
@@ -270,7 +270,8 @@ def main() -> None:
             full.append(saturated(network, options.backend, target, requests, rounds))
             rate = options.load * full[-1]["requests_per_second"]["served"]
             paced.append(at_a_rate(network, options.backend, target, requests, rate))
-        large.append(large_batches(network, options.backend, batches, rounds))
+        large.append(large_batches(network, options.backend, batches, rounds=max(rounds // 3, 3)))
+        print(network, flush=True)
     gains = ("served_over_single", "served_over_served_whole", "pulled_over_collected")
     show("single rows, as fast as they are taken", full, ("network", "target", *gains, "late", "p99_ms", "max_ms"))
     paced_names = ("network", "target", "arrivals_per_second", "late", "p50_ms", "p99_ms", "max_ms")

@@ -1,6 +1,6 @@
 """Are exits faster for real? The runtime against the plain network, and against what the arithmetic promises.
 
-    python benchmarks/runtime.py [--rounds 30] [--threads 1 2] [--backends eager onnxruntime] [--run runs/demo]
+    python benchmarks/runtime.py [--rounds 20] [--threads 1 2] [--backends eager onnxruntime] [--run runs/demo]
 
 For each network, batch size and exit rate q (share of the arriving rows that leaves at each early exit), measured in
 alternation in one run:
@@ -13,7 +13,8 @@ alternation in one run:
 The rate 0 is the tax of exits that nobody takes. Plain, segments and runtime all go through the same backend.
 
 Weights are random; the thresholds are set so that the shares come out as asked. With --run, the trained network of a
-run folder is measured too, under its own policy on its own test images. Medians.
+run folder is measured too, under its own policy on its own test images: batch by batch, and as a stream that collects
+the rows that go on. Medians.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from __future__ import annotations
 import argparse
 import itertools
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -30,15 +32,19 @@ from rich.table import Table
 from torch import Tensor, nn
 
 import offramp as ofr
+import torchvision_operators
 from offramp import zoo
+from offramp.backbones import map_tensors
 from offramp.cli.materials import Materials, load_model
 from offramp.cli.run_folder import RunFolder
-from offramp.latency import measure
+from offramp.latency import Timing, measure
 from offramp.runtimes import StagedRuntime
 from offramp.segments import Plan
 from provenance import write
 
 RATES = (0.0, 0.25, 0.5, 0.75)
+STREAMED = 16
+"""Batches of a stream."""
 
 Prepared = tuple[nn.Module, Any, Sequence[str | float], str]
 
@@ -54,6 +60,25 @@ def residual(name: str, channels: int, side: int) -> Callable[[int], Prepared]:
     return build
 
 
+def resnet18(batch: int) -> Prepared:
+    """Timm's ResNet-18 on images of 64 x 64, channels last, exits behind its first and second stage."""
+    torchvision_operators.declare()
+    import timm
+
+    backbone = timm.create_model("resnet18", num_classes=100).to(memory_format=torch.channels_last)
+    x = torch.randn(batch, 3, 64, 64).contiguous(memory_format=torch.channels_last)
+    return backbone, x, ["layer1", "layer2"], "pooled_linear"
+
+
+def vit(batch: int) -> Prepared:
+    """A ViT-tiny (12 blocks, width 192) on 64 patches, exits behind its fourth and eighth block."""
+    torchvision_operators.declare()
+    import timm
+
+    backbone = timm.create_model("vit_tiny_patch16_224", img_size=64, patch_size=8, num_classes=100)
+    return backbone, torch.randn(batch, 3, 64, 64), ["blocks.3", "blocks.7"], "pooled_linear"
+
+
 def bert(batch: int) -> Prepared:
     """A BERT of 6 layers, 64 tokens, exits behind its second and fourth layer."""
     from transformers import BertConfig, BertForSequenceClassification
@@ -67,8 +92,12 @@ def bert(batch: int) -> Prepared:
 NETWORKS: dict[str, Callable[[int], Prepared]] = {
     "resnet_small": residual("resnet_small", 1, 28),
     "resnet56_cifar": residual("resnet56_cifar", 3, 32),
+    "resnet18": resnet18,
+    "vit": vit,
     "bert": bert,
 }
+BATCHES = {"vit": [1, 32], "bert": [1, 32]}
+"""Batch sizes where they are not those of the convolutional networks."""
 
 
 def policy_with_rates(model: ofr.ExitModel, x: Any, rate: float) -> ofr.Policy:
@@ -118,19 +147,37 @@ def prepared(network: str, batch: int) -> tuple[ofr.ExitModel, Any]:
     return model, x
 
 
-def case(network: str, batch: int, backend: str, rounds: int) -> list[dict[str, Any]]:
-    """All exit rates for one network, batch size and backend. Plain is the whole network through the same backend."""
-    model, x = prepared(network, batch)
-    policies = {rate: policy_with_rates(model, x, rate) for rate in RATES}
+def cases(network: str, batches: Sequence[int], backend: str, rounds: int) -> list[dict[str, Any]]:
+    """All batch sizes of one network and backend; the programs are made once."""
+    model, everything = prepared(network, max(batches))
     # A closed exit ends no segment: the programs are made for a policy under which all exits are open.
-    base = deployed(model, policies[0.5], backend)
-    runtimes = {rate: with_policy(base, model, policy) for rate, policy in policies.items()}
+    base = deployed(model, policy_with_rates(model, everything, 0.5), backend)
     plain = deployed(model, ofr.always(model.exits - 1), backend)
+    rows = []
+    for batch in batches:
+        x = map_tensors(lambda t, batch=batch: t[:batch], everything)
+        made = single(model, x, base, plain) if batch == 1 else case(model, x, base, plain)
+        with torch.no_grad():
+            # Calls on large batches vary less, and take long.
+            times = measure(made.calls, rounds=max(rounds * 3 if batch == 1 else rounds * 64 // (batch + 48), 6))
+        rows += [row(network, batch, backend, rate, shares, times) for rate, shares in made.shares.items()]
+    return rows
+
+
+@dataclass(frozen=True)
+class Made:
+    """What is to be timed, and the share of rows that leaves at each exit under each name."""
+
+    calls: dict[str, Callable[[], object]]
+    shares: dict[float | str, Tensor]
+
+
+def case(model: ofr.ExitModel, x: Any, base: StagedRuntime, plain: StagedRuntime) -> Made:
+    """All exit rates of a batch. Plain is the whole network through the same backend."""
+    runtimes = {rate: with_policy(base, model, policy_with_rates(model, x, rate)) for rate in RATES}
     calls: dict[str, Callable[[], object]] = {"plain": lambda: plain(x), **segment_calls(base, x)}
     calls |= {f"q={rate}": lambda runtime=runtime: runtime(x) for rate, runtime in runtimes.items()}
-    with torch.no_grad():
-        times = measure(calls, rounds=rounds, warm_up=5)
-    return [row(network, batch, backend, rate, runtimes[rate](x).shares, times) for rate in RATES]
+    return Made(calls, {rate: runtimes[rate](x).shares for rate in RATES})
 
 
 def deployed(model: ofr.ExitModel, policy: ofr.Policy, backend: str) -> StagedRuntime:
@@ -139,19 +186,28 @@ def deployed(model: ofr.ExitModel, policy: ofr.Policy, backend: str) -> StagedRu
 
 
 def trained(folder: Path, batch: int, backend: str, rounds: int) -> list[dict[str, Any]]:
-    """The network of a run folder, under its policy, on the first test images."""
+    """The network of a run folder, under its policy, on its test images: batch by batch, and as a stream."""
     run = RunFolder(folder)
     materials = Materials.of(run.request)
     model = load_model(run, materials, torch.device("cpu")).eval()
-    x = next(iter(materials.loader("test")))[0][:batch]
+    images = torch.cat([x for x, _ in materials.loader("test")])[: STREAMED * batch]
     if backend == "eager":
-        x = x.contiguous(memory_format=torch.channels_last)
+        images = images.contiguous(memory_format=torch.channels_last)
     runtime = deployed(model, ofr.Policy.load(run.policy), backend)
     plain = deployed(model, ofr.always(model.exits - 1), backend)
-    calls = {"plain": lambda: plain(x), **segment_calls(runtime, x), "q=policy": lambda: runtime(x)}
+    batches = images.split(batch)
+    calls = {"plain": lambda: plain(batches[0]), **segment_calls(runtime, batches[0])}
+    calls |= {"q=policy": lambda: [runtime(x) for x in batches]}
+    calls |= {"q=policy, stream": lambda: list(runtime.stream(batches, target=batch))}
     with torch.no_grad():
-        times = measure(calls, rounds=rounds, warm_up=5)
-    return [row(f"{run.request.arch}, trained", batch, backend, "policy", runtime(x).shares, times)]
+        times = measure(calls, rounds=rounds, warm_up=2)
+    shares = runtime(images).shares
+    for name in ("q=policy", "q=policy, stream"):
+        found = times[name]
+        median, low, high = (seconds / len(batches) for seconds in (found.median, found.low, found.high))
+        times[name] = Timing(median, low, high, found.rounds)
+    name = f"{run.request.arch}, trained"
+    return [row(name, batch, backend, rate, shares, times) for rate in ("policy", "policy, stream")]
 
 
 def row(
@@ -178,37 +234,26 @@ def row(
     }
 
 
-def single(network: str, backend: str, rounds: int) -> list[dict[str, Any]]:
+def single(model: ofr.ExitModel, x: Any, base: StagedRuntime, plain: StagedRuntime) -> Made:
     """Batch 1: leaving at each exit in turn, against the time of the segments up to there."""
-    model, x = prepared(network, 1)
-    criterion = ofr.criteria.MaxProbability()
-    closed = [1.0] * (model.exits - 1)  # evaluated at every exit, taken at none
-    base = deployed(model, ofr.Policy(criterion, closed), backend)
+    last, criterion = model.exits - 1, ofr.criteria.MaxProbability()
     runtimes = {
-        k: with_policy(base, model, ofr.Policy(criterion, [0.0 if i == k else 1.0 for i in range(model.exits - 1)]))
+        f"exit {k}": with_policy(base, model, ofr.Policy(criterion, [0.0 if i == k else 1.0 for i in range(last)]))
         for k in range(model.exits)
     }
-    plain = deployed(model, ofr.always(model.exits - 1), backend)
     calls: dict[str, Callable[[], object]] = {"plain": lambda: plain(x), **segment_calls(base, x)}
-    calls |= {f"q={k}": lambda runtime=runtime: runtime(x) for k, runtime in runtimes.items()}
-    with torch.no_grad():
-        times = measure(calls, rounds=rounds, warm_up=10)
-    rows = []
-    for k in range(model.exits):
-        shares = torch.zeros(model.exits).double()
-        shares[k] = 1.0
-        rows.append({**row(network, 1, backend, k, shares, times), "exit_rate": f"exit {k}"})
-    return rows
+    calls |= {f"q={name}": lambda runtime=runtime: runtime(x) for name, runtime in runtimes.items()}
+    return Made(calls, {name: runtime(x).shares for name, runtime in runtimes.items()})
 
 
 def main() -> None:
     """Measures every case, prints the table and writes the results."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=30)
+    parser.add_argument("--rounds", type=int, default=20)
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--batches", type=int, nargs="+", default=[1, 16, 64, 256])
     parser.add_argument("--backends", nargs="+", default=["eager", "onnxruntime"])
-    parser.add_argument("--networks", nargs="+", default=list(NETWORKS), choices=list(NETWORKS))
+    parser.add_argument("--networks", nargs="*", default=list(NETWORKS), choices=list(NETWORKS))
     parser.add_argument("--run", type=Path)
     options = parser.parse_args()
     rows = []
@@ -216,11 +261,9 @@ def main() -> None:
         torch.set_num_threads(threads)
         if options.run:
             rows += trained(options.run, 256, backend, options.rounds)
-        for network, batch in itertools.product(options.networks, options.batches):
-            if batch > 1:
-                rows += case(network, batch, backend, options.rounds)
-            else:
-                rows += single(network, backend, options.rounds * 3)
+        for network in options.networks:
+            rows += cases(network, BATCHES.get(network, options.batches), backend, options.rounds)
+            print(network, backend, threads, flush=True)
     names = ("network", "backend", "batch", "threads", "exit_rate", "speed_up", "percent_of_bound")
     table = Table(*(name.replace("_", " ") for name in names))
     for r in rows:

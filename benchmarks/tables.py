@@ -61,12 +61,94 @@ def validity() -> str:
 
 
 def runtime() -> str:
-    """Speed-up over the plain network, and time over the bound."""
+    """Speed-up over the plain network, and percent of the bound, for batches."""
     data = load("runtime")
-    names = ("network", "batch", "threads", "exit_rate", "speed_up", "runtime_over_bound")
-    rows = [[str(r[name]) for name in names] for r in data["rows"]]
-    header = ["network", "batch", "threads", "leaving", "speed-up", "time / bound"]
+    header = ["network", "batch", "threads", "backend", "leaving", "speed-up", "% of the bound"]
+    names = ("network", "batch", "threads", "backend", "exit_rate", "speed_up", "percent_of_bound")
+    rows = [[str(r[name]) for name in names] for r in data["rows"] if r["batch"] > 1]
     return table(header, rows, origin("runtime", "runtime", data, f"medians of {data['rounds']} interleaved rounds"))
+
+
+def single() -> str:
+    """Batch 1: leaving at each exit, over the plain network and over the stages up to there."""
+    data = load("runtime")
+    header = ["network", "threads", "backend", "leaving at", "plain", "with exits", "over plain", "over its stages"]
+    rows = [
+        [
+            r["network"],
+            str(r["threads"]),
+            r["backend"],
+            r["exit_rate"],
+            f"{r['plain_ms']:.2f} ms",
+            f"{r['runtime_ms']:.2f} ms",
+            f"{r['runtime_ms'] / r['plain_ms']:.3f}",
+            f"{r['runtime_over_bound']:.3f}",
+        ]
+        for r in data["rows"]
+        if r["batch"] == 1
+    ]
+    return table(header, rows, origin("runtime", "runtime", data, "medians of interleaved rounds, one sample a call"))
+
+
+def earlyon() -> str:
+    """Times beside the peer's."""
+    data = load("earlyon")
+    header = ["batch", "leaving", "backend", "plain", f"earlyon {data['earlyon']}", "offramp", "times faster"]
+    rows = [
+        [
+            str(r["batch"]),
+            f"{r['exit_rate']:.0%}",
+            r["backend"],
+            *(f"{r[name]:.1f} ms" for name in ("plain_ms", "earlyon_ms", "offramp_ms")),
+            f"{r['times_faster']:.2f}",
+        ]
+        for r in data["rows"]
+    ]
+    what = f"{data['rows'][0]['network']}, same heads and thresholds, medians of {data['rounds']} interleaved rounds"
+    return table(header, rows, origin("earlyon", "beside_earlyon", data, what))
+
+
+def rebatching() -> str:
+    """Single requests: throughput ratios, and what became of the deadlines."""
+    data = load("rebatching")
+    header = ["network", "target", "served / single", "served / served whole", "pulled / collected"]
+    header += ["late", "99 % within", "deadline"]
+    names = ("served_over_single", "served_over_served_whole", "pulled_over_collected")
+    rows = [
+        [r["network"], str(r["target"]), *(f"{r[name]:.2f}" for name in names), *deadlines(r["deadlines"])]
+        for r in data["saturated"]
+    ]
+    rows += [
+        [f"{r['network']}, {r['arrivals_per_second']:.0f}/s", str(r["target"]), "", "", "", *deadlines(r["deadlines"])]
+        for r in data["fixed_rate"]
+    ]
+    what = "requests of one row, throughput ratios from interleaved rounds on one core"
+    return table(header, rows, origin("rebatching", "rebatching", data, what))
+
+
+def deadlines(found: dict[str, Any]) -> list[str]:
+    """Late requests, quantile and deadline."""
+    late = f"{found['late']} of {found['requests']:,}"
+    return [late, f"{found['p99_ms']:.0f} ms", f"{found['max_wait_ms']:.0f} ms"]
+
+
+def large_batches() -> str:
+    """Batches whose remainders are collected, against isolated ones."""
+    data = load("rebatching")
+    header = ["network", "batch", "left at each exit", "bound", "isolated calls / bound", "stream / bound"]
+    rows = [
+        [
+            r["network"],
+            str(r["batch"]),
+            ", ".join(f"{share:.0%}" for share in r["shares"]),
+            f"{r['bound_ms']:.1f} ms",
+            f"{r['isolated_over_bound']:.3f}",
+            f"{r['stream_over_bound']:.3f}",
+        ]
+        for r in data["batches"]
+    ]
+    what = "time per batch, medians of interleaved rounds on one core"
+    return table(header, rows, origin("rebatching", "rebatching", data, what))
 
 
 def demo() -> str:
@@ -124,6 +206,10 @@ def cut_matrix() -> str:
 TABLES: dict[str, Callable[[], str]] = {
     "validity": validity,
     "runtime": runtime,
+    "single": single,
+    "earlyon": earlyon,
+    "rebatching": rebatching,
+    "large_batches": large_batches,
     "cut_matrix": cut_matrix,
     "demo": demo,
 }

@@ -36,6 +36,8 @@ _HOME = {
     "Infeasible": "offramp.calibrators",
     "frontier": "offramp.calibrators",
     "deploy": "offramp.runtimes",
+    "export": "offramp.exporters",
+    "load_bundle": "offramp.exporters",
     "verdict": "offramp.verdicts",
     "Verdict": "offramp.verdicts",
 }
@@ -48,6 +50,7 @@ if TYPE_CHECKING:
     from offramp.cascading import cascade
     from offramp.decisions import Decisions
     from offramp.exit_model import ExitModel, attach
+    from offramp.exporters import export, load_bundle
     from offramp.gates import train_class_thresholds, train_ensemble, train_gates, train_schedule
     from offramp.hierarchies import Hierarchy
     from offramp.policy import Policy, always
@@ -75,11 +78,13 @@ __all__ = [
     "criteria",
     "deploy",
     "errors",
+    "export",
     "fit",
     "frontier",
     "goals",
     "heads",
     "inspect",
+    "load_bundle",
     "metrics",
     "propose",
     "record",

@@ -31,5 +31,9 @@ def trying(module: nn.Module) -> Iterator[None]:
 
 def device_of(module: nn.Module) -> torch.device:
     """Device of a module's first parameter or buffer; the CPU where it has none."""
-    tensor = next(itertools.chain(module.parameters(), module.buffers()), None)
-    return torch.device("cpu") if tensor is None else tensor.device
+    # Asked at every call of a runtime, and `parameters()`, which builds names and looks for duplicates, takes long.
+    for part in module.modules():
+        for tensor in itertools.chain(part._parameters.values(), part._buffers.values()):
+            if tensor is not None:
+                return tensor.device
+    return torch.device("cpu")

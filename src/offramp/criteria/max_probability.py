@@ -25,7 +25,7 @@ class MaxProbability(Criterion):
 
     def score(self, logits: Tensor, earlier: Sequence[Tensor] = ()) -> Tensor:
         """See `Criterion.score`."""
-        return logits.softmax(dim=-1).max(dim=-1).values
+        return logits.softmax(dim=-1).amax(dim=-1)
 
     def grid(self, classes: int, size: int) -> list[float]:
         """Evenly spaced in log-odds above chance, from 1 - 1e-5 down to just above 1 / classes."""

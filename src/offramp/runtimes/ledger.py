@@ -18,8 +18,8 @@ def going_on(score: Tensor, threshold: float) -> Tensor:
 class Ledger:
     """Takes the answers at each stop and says which rows go on.
 
-    The first stop's answers, of all rows, become the output; rows that go on are overwritten later. Counting the rows
-    that stay is the one synchronisation per stop.
+    The answers at the first stop where a row leaves, of all rows, become the output; rows that go on are overwritten
+    later. Asking which rows stay is the one synchronisation per stop.
 
     Args:
         plan: stops and thresholds.
@@ -40,26 +40,31 @@ class Ledger:
             score: `[m]` of the criterion there, larger = surer; None at the last stop, where everything leaves.
 
         Returns:
-            Index `[r]` of the rows among the m that go on; None when all of them do.
+            Index `[r]` of the rows among the m that go on; None when all of them do, and at the last stop.
         """
         exit = self.plan.stops[self.stop]
-        self._write(logits, exit)
         if score is None:
-            return logits.new_empty(0, dtype=torch.long)
-        index = going_on(score, self.plan.thresholds[self.stop])
-        self.stop += 1
-        if len(index) == len(logits):
+            self._write(logits, exit)
             return None
+        index = self._going_on(score)
+        self.stop += 1
+        if index is None:
+            return None
+        self._write(logits, exit)
         self._rows = index if self._rows is None else self._rows[index]
         return index
 
+    def _going_on(self, score: Tensor) -> Tensor | None:
+        threshold = self.plan.thresholds[self.stop]
+        if len(score) == 1:  # one comparison is most of what a stop costs a single row
+            return score.new_empty(0, dtype=torch.long) if bool(score > threshold) else None
+        index = going_on(score, threshold)
+        return None if len(index) == len(score) else index
+
     def _write(self, logits: Tensor, exit: int) -> None:
-        if self.logits is None:
+        if self.logits is None or self._rows is None:
             self.logits = logits.clone()
             self._exits = torch.full((len(logits),), exit, device=logits.device)
-        elif self._rows is None:
-            self.logits = logits.to(torch.promote_types(self.logits.dtype, logits.dtype), copy=True)
-            self._exits.fill_(exit)
         else:
             # Where exits differ in dtype (a backbone in half precision that ends in `.float()`), the wider one is kept.
             dtype = torch.promote_types(self.logits.dtype, logits.dtype)
