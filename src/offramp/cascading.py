@@ -52,7 +52,8 @@ class Prefix(nn.Module):
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Logits `[n, classes]`."""
-        feature, values = None, (inputs,)
+        feature: Any = None
+        values: Sequence[Any] = (inputs,)
         for stage in self.stages:
             feature, values = stage(*values)
         if self.head is None:
