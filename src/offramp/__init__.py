@@ -19,6 +19,7 @@ _HOME = {
     "Proposal": "offramp.proposal",
     "Policy": "offramp.policy",
     "always": "offramp.policy",
+    "cascade": "offramp.cascading",
     "Decisions": "offramp.decisions",
     "Hierarchy": "offramp.hierarchies",
     "Recording": "offramp.recording",
@@ -54,6 +55,7 @@ if TYPE_CHECKING:
     from offramp.backbones import inspect
     from offramp.budgeting import by_deadline, within_total
     from offramp.calibrators import Calibrated, Infeasible, calibrate, frontier
+    from offramp.cascading import cascade
     from offramp.compression import compress
     from offramp.decisions import Decisions
     from offramp.exit_model import ExitModel, attach
@@ -85,6 +87,7 @@ __all__ = [
     "attach",
     "by_deadline",
     "calibrate",
+    "cascade",
     "compress",
     "compression",
     "criteria",

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 import offramp as ofr
-from offramp.criteria import MaxProbability
+from offramp.criteria import GeometricEnsemble, Margin, MaxProbability, MinimumDepth, Patience, PerExit
 
 INF = float("inf")
 
@@ -101,6 +101,31 @@ def test_a_criterion_that_reads_earlier_logits_runs_the_heads_of_closed_exits_be
     with rows_seen(probes("resnet", model)) as seen:
         ofr.deploy(model, ofr.Policy(soft_agreement, [INF, 2.0, INF]))(tiny_resnet.batch(3))
     assert [name for name in seen if name.startswith("head")] == ["head 0", "head 1"]
+
+
+def test_an_ensemble_runs_the_heads_on_the_way_and_none_behind(tiny_resnet):
+    model = tiny_resnet.attach()
+    with rows_seen(probes("resnet", model)) as seen:
+        ofr.deploy(model, ofr.Policy(GeometricEnsemble(), [INF, -INF, INF]))(tiny_resnet.batch(3))
+    assert seen == {"stage 0": [3], "head 0": [3], "stage 1": [3], "head 1": [3]}
+    with rows_seen(probes("resnet", model)) as seen:
+        ofr.deploy(model, ofr.Policy(GeometricEnsemble(), [INF, INF, INF]))(tiny_resnet.batch(3))
+    assert [name for name in seen if name.startswith("head")] == ["head 0", "head 1", "head 2"]
+
+
+def test_exits_before_the_minimum_depth_run_no_head(tiny_resnet):
+    model = tiny_resnet.attach()
+    with rows_seen(probes("resnet", model)) as seen:
+        ofr.deploy(model, ofr.Policy(MinimumDepth(MaxProbability(), depth=2), [-INF] * 3))(tiny_resnet.batch(3))
+    assert [name for name in seen if name.startswith("head")] == ["head 2"]
+
+
+def test_only_the_exits_that_read_earlier_logits_keep_earlier_heads_running(tiny_resnet):
+    model = tiny_resnet.attach()
+    policy = ofr.Policy(PerExit((Margin(), Patience(), Margin())), [INF, INF, 0.5])
+    with rows_seen(probes("resnet", model)) as seen:
+        ofr.deploy(model, policy)(tiny_resnet.batch(3))
+    assert [name for name in seen if name.startswith("head")] == ["head 2"]
 
 
 def test_always_runs_no_head_before_its_exit_and_no_stage_behind_it(tiny_resnet):

@@ -9,7 +9,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 import offramp as ofr
-from offramp.criteria import Entropy, Margin, MaxProbability
+from offramp.criteria import Entropy, GeometricEnsemble, Margin, MaxProbability
 
 INF = float("inf")
 
@@ -32,6 +32,17 @@ def test_the_strictest_policy_reproduces_the_plain_model(tiny, attached, criteri
     torch.testing.assert_close(taken.logits, plainly(attached, inputs), rtol=0, atol=1e-6)
     assert taken.exits.tolist() == [attached.exits - 1] * rows
     assert taken.macs.tolist() == [attached.cost.plain] * rows
+
+
+@given(rows=st.integers(1, 30), seed=st.integers(0, 10**6))
+def test_the_strictest_ensemble_answers_with_all_exits(tiny, attached, rows, seed):
+    inputs = tiny.batch(rows, seed)
+    taken = ofr.deploy(attached, ofr.Policy(GeometricEnsemble(), [INF] * (attached.exits - 1)))(inputs)
+    with torch.no_grad():
+        expected = torch.stack([logits.log_softmax(1) for logits in attached(inputs)]).mean(0).softmax(1)
+    torch.testing.assert_close(taken.logits.softmax(1), expected, rtol=1e-4, atol=1e-5)
+    assert taken.exits.tolist() == [attached.exits - 1] * rows
+    assert taken.macs.tolist() == [attached.cost.macs[-1]] * rows
 
 
 @given(rows=st.integers(1, 30), seed=st.integers(0, 10**6), data=st.data())

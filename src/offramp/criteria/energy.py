@@ -20,7 +20,7 @@ class Energy(Criterion):
 
     Unlike the other scores it changes when all logits are raised together.
 
-    Source: Liu et al. 2020, "Energy-based out-of-distribution detection", equation 4, with T in the policy.
+    Source: Liu et al. 2020, "Energy-based out-of-distribution detection", the free energy with T in the policy.
 
     Example:
         >>> import torch

@@ -43,7 +43,7 @@ class Gate(Criterion):
 
     Standardising the features, and the exit's depth where a gate serves several, are folded into the first layer.
 
-    Source: the learning-to-exit family, e.g. BERxiT (Xin et al. 2021), section 3.2. Differs from it in that it reads
+    Source: the learning-to-exit family, e.g. BERxiT (Xin et al. 2021). Differs from it in that it reads
     logits and is trained afterwards, so that it needs nothing of the model.
 
     Attributes:

@@ -20,7 +20,7 @@ class GeometricEnsemble(Ensemble):
 
     The answer is `ln q`, at the last exit too.
 
-    Source: ZTW (Wolczyk et al. 2021), section 3.2, with equal weights and no bias.
+    Source: ZTW (Wołczyk et al. 2021), "Zero time waste", with equal weights and no bias.
 
     Attributes:
         confidence: scores the mean.

@@ -17,7 +17,7 @@ class Gini(Criterion):
 
     It is the chance that two labels drawn from the softmax agree.
 
-    Source: DeepGini (Feng et al. 2020), section 3.2. Differs in its sign only: larger = surer.
+    Source: DeepGini (Feng et al. 2020). Differs in its sign only: larger = surer.
 
     Example:
         >>> import torch

@@ -19,7 +19,7 @@ class NormalisedEntropy(Criterion):
 
     A published rule "leave when the normalised entropy is below T" is the threshold 1 - T here.
 
-    Source: the "uncertainty" of FastBERT (Liu et al. 2020), equation 7. Differs in its sign only: larger = surer.
+    Source: the "uncertainty" of FastBERT (Liu et al. 2020). Differs in its sign only: larger = surer.
 
     Example:
         >>> import torch

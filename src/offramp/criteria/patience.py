@@ -23,7 +23,7 @@ class Patience(Criterion):
     `count_0 = 0`; `count_k = count_{k-1} + 1` where exits k and k - 1 predict the same class, else 0. PABEE's patience
     t is the threshold t - 1/2, see `thresholds`.
 
-    Source: PABEE (Zhou et al. 2020), equations 3 and 4.
+    Source: PABEE (Zhou et al. 2020), "BERT loses patience", whose counter also starts at 0.
 
     Example:
         >>> import torch

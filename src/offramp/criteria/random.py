@@ -11,9 +11,10 @@ from torch import Tensor
 from offramp.criteria.criterion import Criterion, nan_where_unusable, register
 from offramp.errors import PolicyError
 
-GOLDEN = 0.6180339887498949
-SPEED = 37.0
-"""Turns of the wave per unit of the logits: enough that neighbouring logits fall anywhere on it."""
+GOLDEN, DIAGONAL = 0.6180339887498949, 0.41421356237309515
+"""Irrational, also in their ratio: so neither seeds nor exits repeat each other."""
+SPEED = 7.0
+"""Turns of the wave per unit of a logit: many over the spread of trained logits, few enough that rounding is small."""
 
 
 @register
@@ -55,7 +56,7 @@ class Random(Criterion):
 
     def score(self, logits: Tensor, earlier: Sequence[Tensor] = ()) -> Tensor:
         """See `Criterion.score`."""
-        start = (1 + self.seed * GOLDEN + self.exit * GOLDEN**2) % 1
+        start = (1 + self.seed * GOLDEN + self.exit * DIAGONAL) % 1
         numbers = [(start + c * GOLDEN) % 1 for c in range(logits.shape[-1])]
         speeds = logits.new_tensor([SPEED * (0.5 + x) * (1 if c % 2 else -1) for c, x in enumerate(numbers)])
         known = logits.masked_fill(logits == -float("inf"), 0.0)  # classes that are masked out

@@ -21,10 +21,11 @@ class Voting(Criterion):
     """`score = max_c v_c / m^power`, v_c the number of the m exits so far whose prediction is c.
 
     With power 0, "k exits agree" is the threshold k - 1/2, see `thresholds`; with power 1 the score is the share of the
-    votes. The answer is `ln((v_c + p_c / 2) / (m + 1/2))`, p the softmax of this exit: the class with most votes and,
-    of equals, the one that this exit finds likelier.
+    votes, which is 1 for everybody at the first exit (see `MinimumDepth`). The answer is
+    `ln((v_c + p_c / 2) / (m + 1/2))`, p the softmax of this exit: the class with most votes and, of equals, the one
+    that this exit finds likelier.
 
-    Source: Sun et al. 2021, "Early exiting with ensemble internal classifiers", section 3.3, where ties are left open.
+    Source: Sun et al. 2021, "Early exiting with ensemble internal classifiers". How equals are told apart is ours.
 
     Attributes:
         power: how much more votes are asked for deeper in the network, 0 to 1.

@@ -21,7 +21,7 @@ class WeightedEnsemble(Ensemble):
 
     The answer is `ln q`, at the last exit too.
 
-    Source: ZTW (Wolczyk et al. 2021), equation 2, the geometric ensemble.
+    Source: ZTW (Wołczyk et al. 2021), "Zero time waste", the geometric ensemble.
 
     Attributes:
         weights: a row per exit, the last included: `m + 1` weights of at least 0 for exit m.

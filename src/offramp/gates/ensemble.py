@@ -22,7 +22,7 @@ def train_ensemble(
 ) -> WeightedEnsemble:
     """Finds, for each exit, the weights of the exits up to it that make the labels likeliest.
 
-    Source: ZTW (Wolczyk et al. 2021), section 3.2. Differs from it in that weights are found by L-BFGS on held-out
+    Source: ZTW (Wołczyk et al. 2021). Differs from it in that weights are found by L-BFGS on held-out
     samples, not by SGD on the training split.
 
     Args:

@@ -60,7 +60,7 @@ class Hierarchy:
     def of(cls, parents: Mapping[str, str], classes: Sequence[str]) -> Self:
         """From the group that each class, and each group but the topmost, belongs to.
 
-        Where some classes have fewer groups above them than others, their topmost one stands for those that are
+        Where some classes have fewer groups above them than others, their nearest one stands for those that are
         missing. A single group at the top, which says nothing, is left out.
 
         Args:
@@ -78,7 +78,7 @@ class Hierarchy:
             )
         chains = [_ancestors(name, parents) for name in classes]
         depth = max(map(len, chains))
-        padded = [[*chain, *[chain[-1]] * (depth - len(chain))] for chain in chains]
+        padded = [[chain[0]] * (depth - len(chain)) + chain for chain in chains]
         levels = [[chain[level] for chain in padded] for level in range(depth)]
         return cls._by_names(tuple(classes), [level for level in levels if len(set(level)) > 1])
 

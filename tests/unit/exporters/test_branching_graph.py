@@ -16,6 +16,23 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 import offramp as ofr
+from offramp.criteria import (
+    AllOf,
+    AnyOf,
+    ClassFloors,
+    ClassThresholds,
+    Coarse,
+    Energy,
+    Gate,
+    GeometricEnsemble,
+    Gini,
+    JensenShannon,
+    Margin,
+    PerExit,
+    Random,
+    Voting,
+    WeightedEnsemble,
+)
 from offramp.exporters.artefact import with_thresholds
 from offramp.exporters.subject import Subject
 from offramp.lowering import OPSET, to_onnx
@@ -39,6 +56,26 @@ class Agreement(ofr.criteria.Criterion):
 
     def grid(self, classes: int, size: int) -> list[float]:
         return [1 - i / size for i in range(size)]
+
+
+GATE = Gate(((((2.0, 0.5, 1.0, 1.0),), (-1.0,)),), classes=4, top=2)
+FLOORS = (0.1, 0.3, 0.2, 0.4)
+OF_EVERY_KIND = [
+    Energy(),
+    Gini(),
+    JensenShannon(),
+    Voting(),
+    GeometricEnsemble(),
+    WeightedEnsemble(((1.0,), (0.5, 1.0), (0.2, 0.0, 1.5)), (FLOORS,) * 3),
+    Random(),
+    AnyOf((Margin(), JensenShannon()), (0.5, 0.7)),
+    AllOf((Gini(), GeometricEnsemble()), (0.3, 0.4)),
+    ClassThresholds(GeometricEnsemble(), FLOORS),
+    ClassFloors(Margin(), (0.01, 0.02, 0.01, 0.0)),
+    PerExit((GATE, Margin())),
+    Coarse(((0, 1, 1, 2),)),
+]
+"""For the smallest network: two early exits, four classes."""
 
 
 def built(case: Any) -> tuple[Subject, Any]:
@@ -77,8 +114,9 @@ def test_it_decides_like_the_runtime_at_every_batch_size(tiny: Any, halving: Cal
         (ofr.criteria.MaxProbability(), [0.5, 2.0]),
         (ofr.criteria.Entropy(), None),
         (Agreement(), [0.5, 2.0]),
+        *((criterion, [0.5, 2.0]) for criterion in OF_EVERY_KIND),
     ],
-    ids=["max probability", "entropy", "earlier logits"],
+    ids=["max probability", "entropy", "earlier logits", *(str(c.to_dict()["name"]) for c in OF_EVERY_KIND)],
 )
 def test_criteria_and_temperatures_are_inside(
     tiny_mlp: Any, halving: Callable[..., Any], criterion: Any, temperatures: Any
