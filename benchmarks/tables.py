@@ -49,7 +49,7 @@ def validity() -> str:
     cells: dict[tuple[str, ...], list[str]] = {}
     for r in sorted(data["results"], key=lambda r: r["samples"]):
         text = f"{r['over_budget'] / r['trials']:.1%} / {r['mean_macs_share']:.3f}"
-        delta = f"{r['delta']:g}" if r["method"].startswith("certified") else "-"
+        delta = f"{r.get('delta', data.get('delta')):g}" if r["method"].startswith("certified") else "-"
         cells.setdefault((r["problem"], r["method"], delta), []).append(text)
     rows = [[*names, *texts] for names, texts in cells.items()]
     trials = max(r["trials"] for r in data["results"])
