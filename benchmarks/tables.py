@@ -309,7 +309,15 @@ TABLES: dict[str, Callable[[], str]] = {
 
 def renewed(page: str) -> str:
     """The page with its tables rewritten."""
-    return MARKED.sub(lambda found: found[1] + TABLES[found[2]]() + found[3], page)
+    return MARKED.sub(lambda found: found[1] + _table_or(found) + found[3], page)
+
+
+def _table_or(found: re.Match[str]) -> str:
+    """The table, or what stands there while nothing was measured yet."""
+    try:
+        return TABLES[found[2]]()
+    except FileNotFoundError:
+        return found[0].removeprefix(found[1]).removesuffix(found[3])
 
 
 def main() -> int:
