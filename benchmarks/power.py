@@ -245,14 +245,20 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--trials", type=int, default=60)
     parser.add_argument("--samples", type=int, nargs="+", default=[500, 1000, 5000])
+    parser.add_argument("--brief", action="store_true", help="leave out what leaves steps out")
     options = parser.parse_args()
+    if options.brief:
+        for method in [method for method in METHODS if "without" in method]:
+            del METHODS[method]
     torch.set_num_threads(1)
     rows: list[Row] = []
-    for name, population in populations().items():
-        for samples in options.samples:
+    for samples in options.samples:
+        for name, population in populations().items():
             rows += measure(name, population, samples, options.trials)
             show(rows[-len(METHODS) :])
-    print(write("power", {**conditions(options.trials), "rows": [asdict(r) for r in rows]}))
+            # It runs for long: what is done is kept.
+            path = write("power", {**conditions(options.trials), "rows": [asdict(r) for r in rows]})
+    print(path)
 
 
 if __name__ == "__main__":

@@ -30,7 +30,7 @@ def validity() -> Iterator[ModuleType]:
 
 
 @pytest.mark.parametrize("samples", [500, 2000])
-@pytest.mark.parametrize("test", [*DROP_TESTS, "exact, per exit"])
+@pytest.mark.parametrize("test", [*DROP_TESTS, "wsr", "exact, per exit"])
 @pytest.mark.parametrize("problem", range(3))
 def test_a_certificate_is_wrong_no_more_often_than_it_says(
     validity: ModuleType, problem: int, test: str, samples: int

@@ -13,7 +13,7 @@ from scipy import stats
 import offramp as ofr
 from offramp.goals import AccuracyDrop, Agreement, ClassDrop, ExpectedHarm, Goal, MACBudget, WorstDecileHarm
 
-TRIALS, DELTA, SAMPLES = 80, 0.1, 1500
+TRIALS, DELTA, SAMPLES = 30, 0.1, 1500
 pytestmark = pytest.mark.slow
 Missed = Callable[[ofr.Recording, ofr.Policy], bool]
 
@@ -28,7 +28,7 @@ def validity() -> Iterator[ModuleType]:
 
 @pytest.fixture(scope="module")
 def population(validity: ModuleType) -> ofr.Recording:
-    recording: ofr.Recording = validity.network(100_000, 10**6)
+    recording: ofr.Recording = validity.network(40_000, 10**6)
     return recording
 
 

@@ -14,12 +14,13 @@ Source: Angelopoulos et al. 2021, "Learn then Test", section 2.3 (fixed-sequence
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from offramp.calibrators.drop_tests import DROP_TESTS, samples_needed
+from offramp.calibrators.drop_tests import DROP_TESTS, SEQUENCE_TESTS, PValue, SequencePValue, samples_needed
 from offramp.calibrators.outcome import EXCHANGEABLE, Calibrated, Infeasible, Outcome, gather_evidence
 from offramp.calibrators.paths import Family, Outcomes, follow
 from offramp.calibrators.scoring import ScoreTable
@@ -59,7 +60,11 @@ class Trial:
         of = None if groups.of is None else groups.of.numpy()
         outcomes = follow(table, family, of, len(groups.names))
         bound, level = goal.level(outcomes.right, outcomes.samples)
-        return cls(goal, table, family, groups, outcomes, bound, level, _in_order(outcomes, goal, bound, level))
+        if goal.drop_test in SEQUENCE_TESTS:
+            p_values = _by_samples(table, family, groups, SEQUENCE_TESTS[goal.drop_test], bound, level)
+        else:
+            p_values = _by_counts(outcomes, DROP_TESTS[goal.drop_test], bound, level)
+        return cls(goal, table, family, groups, outcomes, bound, level, _in_order(p_values, level))
 
     @property
     def passed(self) -> int:
@@ -96,16 +101,32 @@ def certify(table: ScoreTable, goal: LossGoal, family: Family, groups: Groups, t
     return Calibrated(policy, gather_evidence(table, policy, goal, method, temperatures_from, **record))
 
 
-def _in_order(outcomes: Outcomes, goal: LossGoal, bound: float, level: float) -> tuple[float, ...]:
-    test = DROP_TESTS[goal.drop_test]
+def _in_order(p_values: Iterable[float], level: float) -> tuple[float, ...]:
+    """p-values up to the first above the level, that one included."""
+    found: list[float] = []
+    for p in p_values:
+        found.append(p)
+        if p > level:
+            break
+    return tuple(found)
+
+
+def _by_counts(outcomes: Outcomes, test: PValue, bound: float, level: float) -> Iterator[float]:
+    """One p-value per member: the largest of its groups."""
     sizes = outcomes.sizes.tolist()
-    p_values: list[float] = []
     for worse, better in zip(outcomes.worse.tolist(), outcomes.better.tolist(), strict=True):
         groups = zip(sizes, worse, better, strict=True)
-        p_values.append(max(test(n, w, b, bound, level) for n, w, b in groups))
-        if p_values[-1] > level:
-            break
-    return tuple(p_values)
+        yield max(test(n, w, b, bound, level) for n, w, b in groups)
+
+
+def _by_samples(
+    table: ScoreTable, family: Family, groups: Groups, test: SequencePValue, bound: float, level: float
+) -> Iterator[float]:
+    """The same from the samples themselves."""
+    masks = [slice(None)] if groups.of is None else [groups.of.numpy() == g for g in range(len(groups.names))]
+    for thresholds in family.thresholds.tolist():
+        differences = table.differences(thresholds)
+        yield max(test(differences[mask], bound, level) for mask in masks)
 
 
 def _reason(trial: Trial) -> str:

@@ -80,6 +80,11 @@ class ScoreTable:
                 np.copyto(taken, k, where=self.scores[k] > thresholds[k])
         return taken
 
+    def differences(self, thresholds: Sequence[float]) -> Ints:
+        """`[n]`, 1 where only the network without exits is right, -1 where only the policy is, 0 elsewhere."""
+        right = self.correct[self.exits(thresholds), np.arange(self.samples)]
+        return self.plain_correct.astype(np.int8) - right.astype(np.int8)
+
 
 def score_table(
     recording: Recording, criterion: Criterion, temperatures: Sequence[float] | None, goal: Goal | None = None

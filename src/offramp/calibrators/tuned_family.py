@@ -54,10 +54,10 @@ def tuned_family(tuning: ScoreTable, size: int, seed: int = 0) -> Family:
     bags = [_bag(tuning, losses, generator.integers(tuning.samples, size=tuning.samples), grid) for _ in range(BAGS)]
     places = np.mean([places for places, _ in bags], axis=0)
     shared = places.mean(axis=1, keepdims=True)
-    path = _with_ends(np.maximum.accumulate(shared + (1 - SHRINKING) * (places - shared), axis=0))
+    path = _with_ends(np.maximum.accumulate(shared + (1 - SHRINKING) * (places - shared), axis=0), len(grid) - 1)
     along = np.linspace(0, len(path) - 1, size)
     smooth = np.stack([np.interp(along, np.arange(len(path)), column) for column in path.T], axis=1)
-    thresholds = np.interp(smooth, np.arange(PLACES), grid).astype(tuning.scores.dtype)
+    thresholds = np.interp(smooth, np.arange(len(grid)), grid).astype(tuning.scores.dtype)
     # An exit that most resamples keep closed at most prices is not worth its head.
     thresholds[:, np.mean([closed for _, closed in bags], axis=0) > 0.5] = NEVER
     return Family(np.minimum.accumulate(thresholds, axis=0), "per-exit thresholds from the tuning recording")
@@ -84,12 +84,12 @@ def _bag(table: ScoreTable, losses: Floats, rows: Ints, grid: Floats) -> tuple[F
     return places, (thresholds == NEVER).mean(axis=0)
 
 
-def _with_ends(path: Floats) -> Floats:
-    """The path, continued to both ends of the grid by moving all places alike."""
+def _with_ends(path: Floats, last: int) -> Floats:
+    """The path, continued to both ends of the grid, the places 0 and `last`, by moving all places alike."""
     strict, loose = path[0], path[-1]
     before = strict - np.linspace(strict.max(), 0, ENDS, endpoint=False)[:, None]
-    behind = loose + np.linspace(PLACES - 1 - loose.min(), 0, ENDS, endpoint=False)[::-1, None]
-    return np.concatenate([before, path, behind]).clip(0, PLACES - 1)
+    behind = loose + np.linspace(last - loose.min(), 0, ENDS, endpoint=False)[::-1, None]
+    return np.concatenate([before, path, behind]).clip(0, last)
 
 
 @dataclass(frozen=True, eq=False)

@@ -125,8 +125,7 @@ def _most_rejected(samples: int, better: int) -> int:
     return low
 
 
-# Adaptive bets depend on where in the order an outcome falls, so wsr is not monotone in single counts.
-@pytest.mark.parametrize("test", [name for name in DROP_TESTS if name != "wsr"])
+@pytest.mark.parametrize("test", DROP_TESTS)
 @given(samples=st.integers(50, 3000), worse=st.integers(0, 40), better=st.integers(0, 10))
 @settings(max_examples=30, deadline=None)
 def test_more_harm_is_never_stronger_evidence(test: DropTest, samples: int, worse: int, better: int) -> None:
@@ -156,29 +155,35 @@ def test_the_lower_bound_mirrors_the_upper_one() -> None:
 
 
 def test_adaptive_bets_are_those_of_a_plain_loop() -> None:
-    samples, worse, better, points, delta = 60, 3, 2, 0.1, 0.05
+    points, delta = 0.1, 0.05
+    differences = np.random.default_rng(1).choice([-1, 0, 1], p=[0.05, 0.9, 0.05], size=60)
     mean = (1 + points) / 2
-    seen = wsr._shuffled(samples, worse, better)
-    assert sorted(seen.tolist()) == [0.0] * better + [0.5] * (samples - worse - better) + [1.0] * worse
     capital = largest = 1.0
     total, spread, variance = 0.5, 0.25, 0.25
-    for i, y in enumerate(seen.tolist(), start=1):
-        bet = min(math.sqrt(2 * math.log(1 / delta) / (samples * variance)), 0.5 / (1 - mean))
+    order = np.random.default_rng(wsr.SEED).permutation(60)
+    for i, y in enumerate(((1 + differences[order]) / 2).tolist(), start=1):
+        bet = min(math.sqrt(2 * math.log(1 / delta) / (60 * variance)), 0.5 / (1 - mean))
         capital *= 1 + bet * (mean - y)
         largest = max(largest, capital)
         total += y
         spread += (y - total / (i + 1)) ** 2
         variance = spread / (i + 1)
-    assert wsr.p_value(samples, worse, better, points, delta) == pytest.approx(1 / largest)
+    assert wsr.p_value(differences, points, delta) == pytest.approx(1 / largest)
 
 
 @pytest.mark.slow
 def test_adaptive_bets_keep_their_level_at_the_edge() -> None:
-    dice = np.random.default_rng(0)
-    draws = dice.multinomial(500, [0.04, 0.02, 0.94], size=600).tolist()
-    wrong = sum(wsr.p_value(500, w, b, 0.02, 0.1) <= 0.1 for w, b, _ in draws)
+    draws = np.random.default_rng(0).choice([-1, 0, 1], p=[0.02, 0.94, 0.04], size=(600, 500))
+    wrong = sum(wsr.p_value(d, 0.02, 0.1) <= 0.1 for d in draws)
     assert wrong <= stats.binom.ppf(0.999, 600, 0.1)
-    assert sum(wsr.p_value(500, w, b, 0.1, 0.1) <= 0.1 for w, b, _ in draws) > 300
+    assert sum(wsr.p_value(d, 0.1, 0.1) <= 0.1 for d in draws) > 300
+
+
+def test_samples_needed_by_tests_of_samples() -> None:
+    needed = samples_needed("wsr", POINTS, DELTA)
+    assert needed is not None
+    assert wsr.p_value(np.zeros(needed, dtype=np.int8), POINTS, DELTA) <= DELTA
+    assert wsr.p_value(np.zeros(needed - 1, dtype=np.int8), POINTS, DELTA) > DELTA
 
 
 @pytest.mark.parametrize("worse", [0, 2, 5, 9, 10, 30])

@@ -11,13 +11,15 @@ On n independent samples let `worse` be the number on which the policy is wrong 
 | harm | `P(worse) > points` | binomial tail |
 | hoeffding_bentkus | the same | two inequalities, for any loss in [0, 1] |
 
-To add one: a file with a function of this signature, an entry below, and its name in
+To add one: a file with a function of one of these signatures, an entry below, and its name in
 `offramp.goals.loss_goal.DropTest`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+
+import numpy as np
 
 from offramp.calibrators.drop_tests import betting, exact, harm, hoeffding_bentkus, wsr
 from offramp.goals import DropTest
@@ -28,10 +30,15 @@ PValue = Callable[[int, int, int, float, float], float]
 DROP_TESTS: dict[DropTest, PValue] = {
     "exact": exact.p_value,
     "betting": betting.p_value,
-    "wsr": wsr.p_value,
     "hoeffding_bentkus": hoeffding_bentkus.p_value,
     "harm": harm.p_value,
 }
+
+SequencePValue = Callable[[wsr.Differences, float, float], float]
+"""`(paired differences [n], points, delta) -> p`."""
+
+SEQUENCE_TESTS: dict[DropTest, SequencePValue] = {"wsr": wsr.p_value}
+"""Tests that look at the samples one by one, and not at counts alone."""
 
 SAMPLES_LIMIT = 2**40
 
@@ -50,6 +57,8 @@ def samples_needed(test: DropTest, points: float, delta: float) -> int | None:
         return None
 
     def enough(samples: int) -> bool:
+        if test in SEQUENCE_TESTS:
+            return SEQUENCE_TESTS[test](np.zeros(samples, dtype=np.int8), points, delta) <= delta
         return DROP_TESTS[test](samples, 0, 0, points, delta) <= delta
 
     high = 1

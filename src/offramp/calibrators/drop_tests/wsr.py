@@ -7,45 +7,48 @@ the bound `UCB = min{points : p <= delta}` exceeds the drop with probability at 
 
     l_i = min( sqrt(2 ln(1 / delta) / (n s_{i-1}^2)), 1/2 / (1 - m) ),   s_i^2 the variance so far, from 1/4 on
 
-Bets adapt to the order of the samples. As independent samples have no order, they are bet on in one drawn with a
-fixed seed, so that the p-value depends on the counts alone.
+Bets adapt to the order of the samples. A recording may be sorted, so samples are bet on in an order that is drawn with
+a fixed seed, by their places and not by their outcomes: independent samples stay independent in it.
 
 Source: Waudby-Smith and Ramdas 2024, "Estimating means of bounded random variables by betting", theorem 3 and equation
-26 (predictable plug-in), as used for risk control by Bates et al. 2021. Differs in the order, and in testing one side.
+26 (predictable plug-in), as used for risk control by Bates et al. 2021. Differs in testing one side only.
 """
 
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
+
+Differences = npt.NDArray[np.integer[Any]]
 
 SEED = 20240101
 TRUNCATION = 0.5
 
 
-def p_value(samples: int, worse: int, better: int, points: float, delta: float) -> float:
+def p_value(differences: Differences, points: float, delta: float) -> float:
     """`1 / max_t K_t`, at most 1; see the module's docstring.
 
+    Args:
+        differences: `[n]`, 1 where the policy is worse, -1 where it is better, 0 elsewhere.
+        points: drop to test.
+        delta: level that the bets aim at.
+
     Example:
-        >>> p_value(1000, 0, 0, 0.02, 0.05) < 0.05 < p_value(1000, 30, 0, 0.02, 0.05)
+        >>> p_value(np.zeros(1000, dtype=np.int8), 0.02, 0.05) < 0.05
         True
     """
     mean = (1 + points) / 2
-    seen = _shuffled(samples, worse, better)
-    bets = np.minimum(np.sqrt(2 * math.log(1 / delta) / (samples * _variance_before(seen))), TRUNCATION / (1 - mean))
+    seen = (1 + differences[np.random.default_rng(SEED).permutation(len(differences))]) / 2
+    spread = len(seen) * _variance_before(seen)
+    bets = np.minimum(np.sqrt(2 * math.log(1 / delta) / spread), TRUNCATION / (1 - mean))
     capital = np.log1p(bets * (mean - seen)).cumsum()
     return math.exp(min(0.0, -float(capital.max(initial=0.0))))
 
 
-def _shuffled(samples: int, worse: int, better: int) -> np.ndarray:
-    seen = np.full(samples, 0.5)
-    seen[:worse] = 1.0
-    seen[worse : worse + better] = 0.0
-    return np.random.default_rng(SEED).permutation(seen)
-
-
-def _variance_before(seen: np.ndarray) -> np.ndarray:
+def _variance_before(seen: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     """Regularised variance of the samples before each one: 1/4 before the first."""
     count = np.arange(1, len(seen) + 1)
     mean = (0.5 + seen.cumsum()) / (count + 1)
