@@ -84,7 +84,7 @@ class ActivationQuantizer(Transform):
 
 def quantize_output(module: nn.Module, args: Any, output: Tensor) -> Tensor:
     """The hook on modules whose output is quantized; a plain function, which can be copied and pickled."""
-    found: Tensor = module.get_submodule(OUTPUT)(output)
+    found: Tensor = getattr(module, OUTPUT)(output)
     return found
 
 

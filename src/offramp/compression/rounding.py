@@ -120,7 +120,7 @@ def along(values: Tensor, weight: Tensor) -> Tensor:
 
 def straight_round(values: Tensor) -> Tensor:
     """Rounds; gradients pass as if it did not."""
-    return values + (values.round() - values).detach()
+    return values.round() + (values - values.detach())
 
 
 def decomposed() -> Any:

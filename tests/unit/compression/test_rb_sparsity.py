@@ -33,7 +33,7 @@ def test_the_penalty_drives_the_rate_to_its_target(
     sparsifier = settings.apply(residual, workshop_for(residual))
     assert sparsifier.statistics().achieved == 0.0
     assert sparsifier.stage is Stage.UNCOMPRESSED
-    train(residual, images, sparsifier, 120)
+    train(residual, images, sparsifier, 100)
     said = sparsifier.statistics()
     assert said.nominal == 0.6
     assert said.achieved == pytest.approx(0.6, abs=0.05)
@@ -73,6 +73,7 @@ def test_a_rate_that_is_set_is_achieved_at_once_and_small_weights_go(
         assert sparsifier.statistics().achieved == pytest.approx(rate, abs=0.01)
     layer = residual.inner[0]
     gone = weight_in_use(layer) == 0
+    assert gone.any()
     assert layer.weight[gone].abs().max() <= layer.weight[~gone].abs().min()
     with pytest.raises(CompressionError, match="must be from 0 to 1"):
         sparsifier.set_rate(-0.1)

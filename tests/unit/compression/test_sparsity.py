@@ -185,7 +185,7 @@ def test_a_scope_without_layers_is_refused(residual: nn.Module, workshop_for: Ma
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
-        ({"sparsity_target": 1.0}, "sparsity_target must be a number at least 0 and below 1; it is 1.0"),
+        ({"sparsity_target": 1.0}, "sparsity_target must be a number of at least 0 and below 1; it is 1.0"),
         ({"sparsity_init": 0.7}, "sparsity_init must be at most sparsity_target=0.5; it is 0.7"),
         ({"sparsity_freeze_epoch": 10}, "sparsity_freeze_epoch must be at least sparsity_target_epoch=90"),
         ({"schedule": "multistep", "multistep_steps": (3, 5)}, "does not fit multistep_steps: 2 steps"),

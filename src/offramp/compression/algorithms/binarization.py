@@ -77,7 +77,7 @@ class WeightSigns(Transform):
         size = values.detach().abs().flatten(1).mean(1)
         size = size if self.per_filter else size.mean().expand_as(size)
         signs = torch.where(values >= 0, 1.0, -1.0).to(values.dtype) * along(size, values)
-        return values + (signs - values).detach()
+        return signs + (values - values.detach())
 
 
 class InputSteps(Transform):
@@ -104,7 +104,7 @@ class InputSteps(Transform):
                 self.size.fill_(float(2 * values.clamp(min=0).mean().clamp(min=1e-3)))
                 self.started.fill_(True)
         near = (values / self.size - self.threshold + 0.5).clamp(0, 1)
-        return self.size * (near + ((near > 0.5).to(near.dtype) - near).detach())
+        return self.size * ((near > 0.5).to(near.dtype) + (near - near.detach()))
 
 
 class Binarizer(Compressor):

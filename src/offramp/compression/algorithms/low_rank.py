@@ -124,7 +124,7 @@ class Factoriser(Compressor):
 
 
 def factored(layer: Any, rank: int) -> nn.Sequential:
-    """The pair of layers of a rank that is nearest to a layer; they stand for its very weight at full rank.
+    """The pair of layers of a rank that is nearest to a layer; at full rank they are the same as the layer.
 
     Example:
         >>> layer = nn.Conv2d(4, 6, 3, padding=1)
@@ -133,6 +133,7 @@ def factored(layer: Any, rank: int) -> nn.Sequential:
         True
     """
     weight = layer.weight.detach()
+    rank = min(rank, *weight.flatten(1).shape)
     left, values, right = torch.linalg.svd(weight.flatten(1), full_matrices=False)
     root = values[:rank].sqrt()
     with torch.no_grad(), torch.random.fork_rng(devices=[]):

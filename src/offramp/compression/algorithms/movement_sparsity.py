@@ -111,7 +111,7 @@ class MovementMask(Transform):
         if not self.scores.requires_grad:
             return values * there
         scaled = self.scores * self.factor
-        return values * (there + scaled - scaled.detach())
+        return values * (there + (scaled - scaled.detach()))
 
     def narrow(self, kept_out: Tensor, kept_in: Tensor) -> None:
         """See `Transform.narrow`."""
@@ -162,7 +162,7 @@ class MovementSparsifier(Compressor):
         scores = [mask.scores for mask in self._masks(self.model)]
         mean = torch.stack([s.sigmoid().sum() for s in scores]).sum() / sum(s.numel() for s in scores)
         total = self._masks(self.model)[0].factor
-        return factor * (mean * total - (mean * (total - 1)).detach())
+        return factor * (mean.detach() + total * (mean - mean.detach()))
 
     def epoch_step(self, epoch: int) -> None:
         """See `Compressor.epoch_step`."""

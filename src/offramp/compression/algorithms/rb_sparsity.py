@@ -35,8 +35,8 @@ class RbSparsity(ScheduledSparsity):
     """Every weight w has a logit s. Training uses `w [s + logit(u) > 0]`, u uniform; evaluation `w [s > 0]`.
 
     The loss is `((mean [s > 0] - (1 - rate)) / 0.05)^2`, over all layers or for each ("local", then averaged).
-    Gradients go straight through the steps to sigmoid(.); those of the logits are multiplied by the number of weights,
-    without which the mean would divide them by it and no rate would ever be reached by stochastic gradient descent.
+    Gradients go straight through the steps to sigmoid(.); those of the logits are multiplied by the number of weights
+    in the mean, which would divide them by it, so that no rate would ever be reached by stochastic gradient descent.
 
     Args:
         compression_lr_multiplier: further factor of the logits' gradients.
@@ -106,7 +106,9 @@ class RbSparsifier(Compressor):
         self.fixed, self.frozen, self.waited = False, False, 0
         total = sum(layer.weight.numel() for layer in layers.values())
         for layer in layers.values():
-            mask = RandomMask(layer.weight.detach(), total * settings.compression_lr_multiplier)
+            local = settings.sparsity_level_setting_mode == "local"
+            count = len(layers) * layer.weight.numel() if local else total
+            mask = RandomMask(layer.weight.detach(), count * settings.compression_lr_multiplier)
             add_transform(layer, NAME, mask)
 
     @property
@@ -194,9 +196,10 @@ class RbSparsifier(Compressor):
 
     def _scores(self, name: str) -> Tensor:
         layer: Any = self.model.get_submodule(name)
-        # The threshold counts from 0 upwards, and what logits leave undecided the magnitude decides.
-        scores: Tensor = layer.weight_transforms[NAME].logits.detach() + 100
-        return scores + 1e-2 * importance(layer.weight, "normed_abs")
+        logits = layer.weight_transforms[NAME].logits.detach().double()
+        # Thresholds count from 0 upwards, and what logits leave undecided the magnitude decides.
+        scores: Tensor = logits + 1000 + 1e-2 * importance(layer.weight, "normed_abs").double()
+        return scores
 
     def _masks(self, model: nn.Module) -> list[RandomMask]:
         return [weight_transform(model.get_submodule(name), NAME) for name in self.names]
@@ -205,9 +208,9 @@ class RbSparsifier(Compressor):
 def _step(values: Tensor) -> Tensor:
     """`[values > 0]` with the gradient of the sigmoid."""
     soft = values.sigmoid()
-    return soft + ((values > 0).to(soft.dtype) - soft).detach()
+    return (values > 0).to(soft.dtype) + (soft - soft.detach())
 
 
 def _scaled(values: Tensor, factor: float) -> Tensor:
     """The same values, with gradients that are multiplied."""
-    return values * factor - (values * (factor - 1)).detach()
+    return values.detach() + factor * (values - values.detach())
