@@ -196,6 +196,21 @@ def earlyon() -> str:
     return table(header, rows, origin("earlyon", "beside_earlyon", data, what))
 
 
+def export_matrix() -> str:
+    """Kinds of models that export to ONNX."""
+    data = load("export_matrix")
+    rows = []
+    for r in data["kinds"]:
+        if r["onnx"]:
+            compared = f"{r['equal']} of {r['rows']}" + (f", {r['near']} within rounding" if r["near"] else "")
+            rows.append([r["kind"], r["engine"], compared, "yes" if r["skips"] else "NO"])
+        else:
+            rows.append([r["kind"], r["engine"], "not exported: it has no stages", ""])
+    what = "small networks with random weights, random inputs and inputs at the thresholds"
+    header = ["model", "engine", "decisions equal to the runtime's", "skips"]
+    return table(header, rows, origin("export_matrix", "export_matrix", data, what))
+
+
 def rebatching() -> str:
     """Single requests: throughput ratios, and what became of the deadlines."""
     data = load("rebatching")
@@ -300,6 +315,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "runtime": runtime,
     "single": single,
     "earlyon": earlyon,
+    "export_matrix": export_matrix,
     "rebatching": rebatching,
     "large_batches": large_batches,
     "cut_matrix": cut_matrix,
