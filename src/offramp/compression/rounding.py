@@ -38,8 +38,8 @@ class Grid:
         Example:
             >>> Grid.between(0.0, 25.5, bits=8, symmetric=True)
             Grid(scale=0.1, zero_point=0, highest=255)
-            >>> Grid.between(-12.7, 3.0, bits=8, symmetric=True)
-            Grid(scale=0.1, zero_point=128, highest=255)
+            >>> Grid.between(-127.0, 30.0, bits=8, symmetric=True)
+            Grid(scale=1.0, zero_point=128, highest=255)
         """
         highest = 2**bits - 1
         low, high = min(low, 0.0), max(high, 0.0)
