@@ -81,6 +81,7 @@ def vit(batch: int) -> Prepared:
 
 def bert(batch: int) -> Prepared:
     """A BERT of 6 layers, 64 tokens, exits behind its second and fourth layer."""
+    torchvision_operators.declare()
     from transformers import BertConfig, BertForSequenceClassification
 
     config = BertConfig(num_hidden_layers=6, hidden_size=384, num_attention_heads=6, intermediate_size=1536)
