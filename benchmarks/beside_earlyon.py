@@ -23,6 +23,7 @@ from rich.table import Table
 from torch import Tensor, nn
 
 import offramp as ofr
+import torchvision_operators
 from offramp.latency import measure
 from offramp.runtimes import EagerRuntime, StagedRuntime
 from provenance import write
@@ -35,13 +36,9 @@ NETWORK = "resnet56_cifar"
 
 def import_earlyon() -> Any:
     """Loads it. It imports torchvision, whose published build loads beside a CPU torch once its operators exist."""
-    library = torch.library.Library("torchvision", "DEF")
-    for schema in ("nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor", "qnms(Tensor a) -> Tensor"):
-        library.define(schema)
+    torchvision_operators.declare()
     import earlyon
 
-    # The declarations live as long as the library object.
-    earlyon.operators = library
     return earlyon
 
 

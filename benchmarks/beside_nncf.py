@@ -22,6 +22,7 @@ from torch.nn import functional
 # Before nncf is imported: the tracing that the training loops need, and no building of C++ kernels for minutes.
 os.environ.update(NNCF_TORCH_LEGACY_TRACING="1", NNCF_CI="1", NNCF_EXTENSION_LOAD_TIMEOUT="0")
 
+import torchvision_operators
 from compression_loops import LIMIT, TABLE, loaders, pruning, trained
 from provenance import write
 
@@ -35,15 +36,11 @@ CRASHES = {
 
 
 def import_nncf() -> Any:
-    """Loads it; torchvision's published build loads beside a CPU torch once its operators are declared."""
-    library = torch.library.Library("torchvision", "DEF")
-    for schema in ("nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor", "qnms(Tensor a) -> Tensor"):
-        library.define(schema)
+    """Loads it. It imports torchvision, whose published build loads beside a CPU torch once its operators exist."""
+    torchvision_operators.declare()
     import nncf
     import nncf.torch
 
-    # The declarations live as long as the library object.
-    nncf.operators = library
     return nncf
 
 

@@ -7,13 +7,13 @@ a program should install the torchvision that fits its torch.
 
 from __future__ import annotations
 
-import torch
+from torch import library
 
 SCHEMAS = {
     "nms": "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
     "qnms": "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
 }
-_DECLARED: list[torch.library.Library] = []
+_DECLARED: list[library.Library] = []
 """Kept, as a declaration lasts as long as its library object."""
 
 
@@ -26,7 +26,7 @@ def declare() -> None:
     except ModuleNotFoundError:
         return
     except (ImportError, RuntimeError, OSError):
-        library = torch.library.Library("torchvision", "FRAGMENT")
+        operators = library.Library("torchvision", "FRAGMENT")
         for name, schema in SCHEMAS.items():
-            library.define(name + schema)
-        _DECLARED.append(library)
+            operators.define(name + schema)
+        _DECLARED.append(operators)

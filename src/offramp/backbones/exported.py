@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
-from torch import Tensor, fx, nn
+from torch import Tensor, fx, library, nn
 from torch.export import Dim, ExportedProgram
 
 from offramp.backbones.carry import SIZES
@@ -33,7 +33,7 @@ CHECKS = {torch.ops.aten._assert_tensor_metadata.default, torch.ops.aten._assert
 """Operations that only compare with what was seen when exporting."""
 
 
-@torch.library.custom_op("offramp::returned", mutates_args=())
+@library.custom_op("offramp::returned", mutates_args=())
 def _returned(value: Tensor, module: int) -> Tensor:
     """Marks the output of a module in an exported graph."""
     return value.clone()
