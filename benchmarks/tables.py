@@ -13,6 +13,7 @@ import json
 import re
 import sys
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -316,6 +317,21 @@ def cut_matrix() -> str:
     return table(header, rows, origin("cut_matrix", "cut_matrix", data, what))
 
 
+def shown(command: str) -> str:
+    """What a command printed, as a block."""
+    data = load("shown")
+    said = next((c for c in data["commands"] if c["command"].startswith(f"offramp {command}")), None)
+    if said is None:
+        raise FileNotFoundError(f"benchmarks/results/shown.json has no `offramp {command}`")
+    what = f"as printed on {data['device']}, torch {data['versions']['torch']}, commit {data['commit'][:8]}"
+    return f"```text\n$ {said['command']}\n{said['said']}\n```\n\n`python benchmarks/shown.py`: {what}.\n"
+
+
+SHOWN = {
+    "timm": "timm:resnet18",
+    "bert": "hf:bert",
+    "demo": "RUN",
+}
 TABLES: dict[str, Callable[[], str]] = {
     "validity": validity,
     "power": power,
@@ -331,6 +347,13 @@ TABLES: dict[str, Callable[[], str]] = {
     "large_batches": large_batches,
     "cut_matrix": cut_matrix,
     "demo": demo,
+    "shown_inspect_demo": partial(shown, "inspect resnet_small"),
+    **{
+        f"shown_{verb}_{name}": partial(shown, f"{verb} {model}")
+        for verb in ("inspect", "verdict", "export")
+        for name, model in SHOWN.items()
+        if (verb, name) != ("inspect", "demo")
+    },
 }
 
 
