@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from offramp import data as sets
+from offramp import zoo
 from offramp.cli.classify_options import ClassifyOptions
-from offramp.data import ImageData, Normalisation
+from offramp.data import ImageFiles, Normalisation, Opened, Splits
 from offramp.errors import DataError
 
 Loader = Iterable[Any]
@@ -24,7 +24,6 @@ class Images:
     """What a run is fed.
 
     Attributes:
-        name: of the set.
         classes: what the labels mean.
         example: `[1, channels, height, width]`, as the network gets it.
         train: shuffled and augmented batches.
@@ -35,7 +34,6 @@ class Images:
         notes: what must be said about how they are read.
     """
 
-    name: str
     classes: tuple[str, ...]
     example: Tensor
     train: Loader
@@ -43,72 +41,67 @@ class Images:
     calibration: Loader | None
     test: Loader
     record: dict[str, Any]
-    notes: tuple[str, ...] = ()
+    notes: tuple[str, ...]
 
 
 def read(given: Path, options: ClassifyOptions) -> Images:
     """Finds, divides and batches the images.
 
     Args:
-        given: folder, or name of a set that this program knows.
+        given: folder, or name of a set, see `offramp.data.open_data`.
         options: say how they are divided, and into what batches.
 
     Raises:
-        DataError: they cannot be had, or the shares leave a split empty.
+        DataError: they cannot be had, or a split that is needed is empty.
+        MissingExtraError: a package that the layout needs is not installed.
     """
-    train, test = _parts(given)
-    asked, seed = options.images, options.common.seed or 0
-    calibration = asked.validation_split if options.exits.calibrate else 0.0
-    splits = sets.split(
-        train.labels, validation=asked.validation_split, calibration=calibration, test=len(test), seed=seed
-    )
-    used = {
-        "train": _share(splits.train, asked.train_size, seed),
-        "validation": _share(splits.validation, asked.validation_size, seed),
-        "calibration": splits.calibration,
-        "test": _share(splits.test, asked.test_size, seed),
-    }
-    normalisation = Normalisation.of(train.images[used["train"]])
+    opened = sets.open_data(given, zoo.data_kind(options.network.arch))
+    splits = _divided(opened, options)
+    normalisation = opened.normalisation(splits)
+    count, notes = _workers(options.images.workers, in_memory=not isinstance(opened.train, ImageFiles))
 
-    def ordered(part: ImageData, split: str) -> Loader | None:
-        return sets.evaluation_loader(part, used[split], normalisation) if len(used[split]) else None
+    def ordered(split: str) -> Loader | None:
+        return opened.loader(split, splits, normalisation, workers=count) if len(getattr(splits, split)) else None
 
-    test_loader = ordered(test, "test")
-    if test_loader is None:
-        raise DataError(f"{given}: the test split is empty. Use more of it, with --etes.")
-    _, note = workers(asked.workers)
+    test = ordered("test")
+    if test is None:
+        raise DataError(f"{given} has no test images.")
     return Images(
-        name=train.name,
-        classes=train.classes,
-        example=normalisation(train.images[:1]),
-        train=sets.train_loader(train, used["train"], normalisation, batch_size=options.training.batch_size),
-        validation=ordered(train, "validation"),
-        calibration=ordered(train, "calibration"),
-        test=test_loader,
-        record={**splits.record(), "used": {name: len(indices) for name, indices in used.items()}},
-        notes=tuple(filter(None, (note,))),
+        classes=opened.classes,
+        example=_example(opened, splits, normalisation),
+        train=opened.train_loader(splits, normalisation, options.training.batch_size, workers=count),
+        validation=ordered("validation"),
+        calibration=ordered("calibration"),
+        test=test,
+        record=splits.record(),
+        notes=(f"{opened.layout} in {given}: {_sizes(splits)}, {len(opened.classes)} classes.", *notes),
     )
 
 
-def _parts(given: Path) -> tuple[ImageData, ImageData]:
-    if str(given) in sets.DATASETS:
-        return sets.load(str(given), fallback=False)
-    raise DataError(f"There is no data at {given}.")
+def _divided(opened: Opened, options: ClassifyOptions) -> Splits:
+    asked = options.images
+    return opened.divide(
+        validation=asked.validation_split,
+        calibration=asked.validation_split if options.exits.calibrate else 0.0,
+        seed=options.common.seed or 0,
+        fractions={"train": asked.train_size, "validation": asked.validation_size, "test": asked.test_size},
+    )
 
 
-def _share(indices: Tensor, share: float, seed: int) -> Tensor:
-    order = torch.randperm(len(indices), generator=torch.Generator().manual_seed(seed))
-    return indices[order[: round(share * len(indices))]].sort().values
+def _example(opened: Opened, splits: Splits, normalisation: Normalisation) -> Tensor:
+    images, _ = next(iter(opened.loader("train", splits, normalisation, batch_size=1)))
+    example: Tensor = images
+    return example
 
 
-def workers(asked: int) -> tuple[int, str]:
-    """How many processes prepare images, and what is to be said about it.
+def _sizes(splits: Splits) -> str:
+    return ", ".join(f"{size:,} for {split}" for split, size in splits.record()["sizes"].items() if size)
 
-    Example:
-        >>> workers(0)
-        (0, '')
-    """
+
+def _workers(asked: int, in_memory: bool) -> tuple[int, list[str]]:
+    """How many processes prepare images, and what is to be said about it."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    if asked <= cores:
-        return asked, ""
-    return cores, f"-j {asked}: there are {cores} cores here, so {cores} processes prepare images."
+    notes = [f"-j {asked}: more processes than the cores here, which are {cores}."] if asked > cores else []
+    if in_memory:
+        return 0, [*notes, "The images are in memory: training prepares them itself, with no other process."]
+    return min(asked, cores), [*notes, f"{min(asked, cores)} processes prepare images."]

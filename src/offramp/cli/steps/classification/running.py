@@ -82,7 +82,11 @@ def _setting(data: Path, options: ClassifyOptions, session: Session, earlier: Cl
         raise DataError(f"{data} is not divided as in {earlier.path}: the images changed since. Begin a new run.")
     folder = earlier or ClassifyFolder.fresh(options.output.out_dir, options.output.name)
     journal.open(folder.log)
-    setting = Setting(options, session, journal, folder, found, model.to(session.device), policy)
+    model.to(session.device)
+    if session.device.type == "cpu":
+        # Convolutions on a CPU run about twice as fast in this layout.
+        model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    setting = Setting(options, session, journal, folder, found, model, policy)
     journal.say(
         f"Run folder: {folder.path}", *_environment_lines(session), *found.notes, *([started] if started else [])
     )

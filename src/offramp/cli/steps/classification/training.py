@@ -68,7 +68,6 @@ def _fit(setting: Setting, regime: Classification, monitor: Monitor, resume: boo
             schedule="constant",
             precision="fp32",
             device=setting.device,
-            # Convolutions on a CPU run about twice as fast in this layout.
             channels_last=setting.device.type == "cpu",
             out=setting.folder.training,
             resume=resume,
