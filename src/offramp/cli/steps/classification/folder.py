@@ -17,7 +17,7 @@ from torch import Tensor
 
 from offramp.cli.session import Session
 from offramp.errors import FileFormatError, TrainingError
-from offramp.training.checkpoint import FILE_NAME
+from offramp.training.checkpoint import FILE_NAME, save_in_one_step
 
 FORMAT = "offramp.classify"
 VERSION = 1
@@ -98,14 +98,7 @@ class ClassifyFolder:
 
     def keep_best(self, facts: Mapping[str, Any], weights: Mapping[str, Tensor]) -> None:
         """Replaces the best weights in one step; the file before stays whole until the new one is."""
-        beside = self.best.with_suffix(".tmp")
-        try:
-            with beside.open("wb") as file:
-                torch.save({"format": FORMAT, "version": VERSION, **facts, "state_dict": dict(weights)}, file)
-            beside.replace(self.best)
-        except BaseException:
-            beside.unlink(missing_ok=True)
-            raise
+        save_in_one_step({"format": FORMAT, "version": VERSION, **facts, "state_dict": dict(weights)}, self.best)
 
 
 class Journal:
