@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +12,8 @@ from torch import Tensor
 
 import offramp as ofr
 from offramp.cli.steps.classification.outcomes import TOP
-from offramp.regimes import Joint, Losses, Phase, Regime, WeightedCrossEntropy
+from offramp.regimes import ExitLoss, Joint, Losses, Phase, Regime, Step, WeightedCrossEntropy
+from offramp.regimes.losses import FIRST
 
 
 class Meter:
@@ -25,11 +25,10 @@ class Meter:
 
     def __init__(self, exits: int) -> None:
         self.exits = exits
-        self.begin(0)
+        self.begin()
 
-    def begin(self, epoch: int) -> None:
-        """Begins an epoch, counted from 0."""
-        self.epoch = epoch
+    def begin(self) -> None:
+        """Begins an epoch."""
         self._samples = 0
         self._sums: Tensor | None = None
 
@@ -92,39 +91,6 @@ class Lesson:
         return self.student * own + self.distill * torch.stack(parts).sum()
 
 
-class Teacher:
-    """Answers what the student has just been asked.
-
-    Args:
-        model: in evaluation mode from now on.
-    """
-
-    def __init__(self, model: ofr.ExitModel) -> None:
-        self.model = model.eval()
-        self._asked: Any = None
-
-    @contextmanager
-    def listening(self, student: ofr.ExitModel) -> Iterator[None]:
-        """Remembers what the student is asked while it trains."""
-
-        def remember(module: torch.nn.Module, inputs: Any) -> None:
-            if module.training:
-                self._asked = inputs
-
-        handle = student.register_forward_pre_hook(remember)
-        try:
-            yield
-        finally:
-            handle.remove()
-            self._asked = None
-
-    def answer(self) -> Tensor:
-        """Logits `[n, classes]` of its final exit for the student's latest inputs."""
-        with torch.no_grad():
-            logits: Tensor = self.model(*self._asked)[-1]
-        return logits
-
-
 @dataclass(frozen=True)
 class Classification(Regime):
     """One phase: every exit learns by its weight, the final one by what is left to 1.
@@ -133,13 +99,13 @@ class Classification(Regime):
         weights: of the early exits' losses, earliest first.
         meter: is told of every step.
         lesson: how to learn from the teacher; None without one.
-        teacher: answers; None without a lesson.
+        teacher: a trained network, on the device where training runs, in evaluation mode; None without a lesson.
     """
 
     weights: tuple[float, ...]
     meter: Meter
     lesson: Lesson | None = None
-    teacher: Teacher | None = None
+    teacher: ofr.ExitModel | None = None
 
     def phases(self, model_exits: int, epochs: int) -> tuple[Phase, ...]:
         """See `Regime.phases`."""
@@ -151,7 +117,7 @@ class Classification(Regime):
         return {"name": "classification", "weights": list(self.weights), "lesson": lesson}
 
 
-class Measured:
+class Measured(ExitLoss):
     """The loss of `Classification`; also tells the meter.
 
     Args:
@@ -164,12 +130,17 @@ class Measured:
         self.weights = weights
         self.labels_only = WeightedCrossEntropy(weights)
 
-    def __call__(self, logits: Sequence[Tensor], labels: Tensor) -> Losses:
+    def __call__(self, logits: Sequence[Tensor], labels: Tensor, step: Step = FIRST) -> Losses:
         """See `offramp.regimes.ExitLoss`."""
         losses = self.labels_only(logits, labels)
         lesson, teacher = self.regime.lesson, self.regime.teacher
-        if lesson is not None and teacher is not None and self.regime.meter.epoch >= lesson.start:
-            total = lesson.total(self.weights, logits, teacher.answer(), losses.total)
-            losses = Losses(total=total, exits=losses.exits)
+        if lesson is not None and teacher is not None and step.epoch >= lesson.start:
+            with torch.no_grad():
+                taught = teacher(step.inputs)[-1]
+            losses = Losses(lesson.total(self.weights, logits, taught, losses.total), losses.exits)
         self.regime.meter.add(losses.total, logits, labels)
         return losses
+
+    def check(self, exits: int) -> None:
+        """See `offramp.regimes.ExitLoss.check`."""
+        self.labels_only.check(exits)

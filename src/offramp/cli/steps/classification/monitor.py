@@ -75,7 +75,7 @@ class Monitor(Callback):
 
     def epoch_begins(self, moment: Moment) -> None:
         """Counts from zero again."""
-        self.meter.begin(moment.epoch - 1)
+        self.meter.begin()
         self._began = time.perf_counter()
 
     def step_done(self, moment: Moment) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 
 import torch
 
@@ -11,8 +11,7 @@ import offramp as ofr
 from offramp.cli.classify_options import ClassifyOptions
 from offramp.cli.steps.classification import networks
 from offramp.cli.steps.classification.folder import ClassifyFolder, read_weights
-from offramp.cli.steps.classification.images import Images
-from offramp.cli.steps.classification.learning import Classification, Lesson, Meter, Teacher
+from offramp.cli.steps.classification.learning import Classification, Lesson, Meter
 from offramp.cli.steps.classification.monitor import Monitor, Watch
 from offramp.cli.steps.classification.setting import Setting
 from offramp.errors import TrainingError
@@ -31,7 +30,7 @@ def train(setting: Setting, resume: bool) -> None:
     """
     options, model, images = setting.options, setting.model, setting.images
     meter = Meter(model.exits)
-    lecturer = _teacher(options, images, setting.device)
+    teacher = networks.teacher(options, len(images.classes), images.example)
     watch = Watch(
         validation=images.validation,
         policy=setting.policy,
@@ -41,9 +40,11 @@ def train(setting: Setting, resume: bool) -> None:
         facts=setting.facts(),
     )
     monitor = Monitor(watch, meter, setting.folder, setting.journal)
-    lesson = None if lecturer is None else _lesson(options)
-    regime = Classification(tuple(options.exits.loss_weights or ()), meter, lesson, lecturer)
-    with nullcontext() if lecturer is None else lecturer.listening(model), _full_disks_explained(setting.folder):
+    weights = tuple(options.exits.loss_weights or ())
+    regime = Classification(weights, meter)
+    if teacher is not None:
+        regime = Classification(weights, meter, _lesson(options), teacher.to(setting.device).eval())
+    with _full_disks_explained(setting.folder):
         _fit(setting, regime, monitor, resume)
     networks.load(model, read_weights(setting.folder.best), str(setting.folder.best))
     model.eval()
@@ -96,11 +97,6 @@ def deterministic(wanted: bool) -> Iterator[None]:
         yield
     finally:
         torch.use_deterministic_algorithms(before)
-
-
-def _teacher(options: ClassifyOptions, images: Images, device: torch.device) -> Teacher | None:
-    found = networks.teacher(options, len(images.classes), images.example)
-    return None if found is None else Teacher(found.to(device))
 
 
 def _lesson(options: ClassifyOptions) -> Lesson:
