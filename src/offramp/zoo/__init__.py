@@ -19,12 +19,16 @@ from offramp.zoo.resnet_cifar import (
     resnet110_cifar,
     resnet_small,
 )
+from offramp.zoo.text_transformer import TextTransformer
+from offramp.zoo.vision_transformer import VisionTransformer, vit_mini
 
 __all__ = [
     "ARCHITECTURES",
     "Builder",
     "LeNet",
     "ResNetCifar",
+    "TextTransformer",
+    "VisionTransformer",
     "architecture",
     "build",
     "default_cuts",
@@ -35,6 +39,7 @@ __all__ = [
     "resnet56_cifar",
     "resnet110_cifar",
     "resnet_small",
+    "vit_mini",
 ]
 
 
