@@ -116,6 +116,7 @@ class Checkpoint:
         model: state dict of the model.
         optimizer: state dict of the optimizer.
         scaler: state dict of the fp16 gradient scaler, empty in other precisions.
+        callbacks: states of the callbacks that have one, see `callbacks.states_of`.
     """
 
     fingerprint: dict[str, Any]
@@ -123,6 +124,7 @@ class Checkpoint:
     model: Weights
     optimizer: dict[str, Any]
     scaler: dict[str, Any]
+    callbacks: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     def check_fits(self, fingerprint: dict[str, Any], path: Path) -> None:
         """Compares with the run that wants to continue.

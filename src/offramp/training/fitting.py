@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -11,6 +12,7 @@ from torch import nn
 from offramp.errors import TrainingError
 from offramp.regimes import Joint, Regime
 from offramp.training.acceleration import accelerator_for
+from offramp.training.callbacks import Callback, checked_callbacks
 from offramp.training.history import History
 from offramp.training.loaders import check_loader
 from offramp.training.loop import Job, Loop
@@ -40,6 +42,7 @@ def fit(
     resume: bool = False,
     patience: int | None = None,
     progress: bool = True,
+    callbacks: Sequence[Callback] = (),
 ) -> History:
     """Trains a model with exits in place, on one device or, under `accelerate launch`, on many.
 
@@ -80,6 +83,8 @@ def fit(
         resume: continue the run in `out`; where there is none yet, start.
         patience: a phase ends after this many epochs without improvement of the mean validation accuracy.
         progress: a progress bar with the exits' running accuracies, and a line per epoch, on standard error.
+        callbacks: are told of every phase, epoch and step, see `offramp.training.Callback`; their state is in the
+            checkpoint.
 
     Returns:
         Losses and accuracies of every exit, epoch by epoch.
@@ -113,7 +118,7 @@ def fit(
         patience=patience,
         progress=progress,
     )
-    job = Job(model, train_loader, val, Joint() if regime is None else regime)
+    job = Job(model, train_loader, val, Joint() if regime is None else regime, checked_callbacks(callbacks))
     _check(job, options)
     return _train(job, options)
 

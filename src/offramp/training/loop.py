@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from offramp.regimes import Phase, Regime, WeightedCrossEntropy
 from offramp.training.acceleration import Shell, gradient_scaler, precision_of, share_buffers
 from offramp.training.batch import check_labels, check_logits, labelled, placed
+from offramp.training.callbacks import Callback, Moment, restore_states, states_of
 from offramp.training.checkpoint import Checkpoint, RunState, Weights
 from offramp.training.folder import RunFolder
 from offramp.training.history import EpochRow, History, Scores, Stop
@@ -36,6 +37,7 @@ class Job:
     train: Any
     val: Any | None
     regime: Regime
+    callbacks: tuple[Callback, ...] = ()
 
 
 class Loop:
@@ -57,8 +59,7 @@ class Loop:
         self.phases = job.regime.phases(self.exits, options.epochs)
         self.train = shard(job.train, "train_loader", accelerator, even=True)
         self.val = None if job.val is None else shard(job.val, "val", accelerator, even=False)
-        total = sum(phase.epochs for phase in self.phases)
-        self.progress = Progress(options.progress and accelerator.is_main_process, total)
+        self.callbacks = self._callbacks()
         self.state = RunState()
         self._place_model()
         self._start_optimizer()
@@ -69,8 +70,12 @@ class Loop:
 
     def run(self) -> History:
         """Trains until the phases are done; the model then has the best weights, or the last without `val`."""
+        self._tell("run_begins", len(self.state.rows))
         while self.state.phase < len(self.phases):
-            self._epoch(self.phases[self.state.phase])
+            phase, number = self.phases[self.state.phase], len(self.state.rows) + 1
+            if self.state.phase_epoch == 0:
+                self._tell("phase_begins", number)
+            self._epoch(phase, number)
         return self.state.history()
 
     def interrupted(self) -> str:
@@ -82,12 +87,30 @@ class Loop:
         return f"{done} Continue with the same call and fit(..., out={str(self.folder.path)!r}, resume=True)."
 
     def close(self) -> None:
-        """Leaves the model in evaluation mode and without gradients, and ends the logs."""
-        self.progress.end_epoch()
+        """Leaves the model in evaluation mode and without gradients, and ends callbacks and logs."""
         self.job.model.eval()
         self.job.model.zero_grad(set_to_none=True)
-        if self.folder is not None:
-            self.folder.close()
+        try:
+            self._tell("run_ends", len(self.state.rows), stopped=self.state.stopped)
+        finally:
+            if self.folder is not None:
+                self.folder.close()
+
+    def _callbacks(self) -> tuple[Callback, ...]:
+        """Those of this process: none unless it is the main one."""
+        if not self.accelerator.is_main_process:
+            return ()
+        total = sum(phase.epochs for phase in self.phases)
+        shown = (Progress(total, self.options.resume),) if self.options.progress else ()
+        return (*shown, *self.job.callbacks)
+
+    def _tell(self, event: str, epoch: int, **facts: Any) -> None:
+        if not self.callbacks:
+            return
+        phase = self.phases[min(self.state.phase, len(self.phases) - 1)].name
+        moment = Moment(self.job.model, phase, epoch, steps=length(self.train), folder=self.options.out, **facts)
+        for callback in self.callbacks:
+            getattr(callback, event)(moment)
 
     def _place_model(self) -> None:
         if self.options.channels_last:
@@ -101,13 +124,11 @@ class Loop:
         self.optimizer.zero_grad()
         self.scaler = gradient_scaler(self.accelerator)
 
-    def _epoch(self, phase: Phase) -> None:
+    def _epoch(self, phase: Phase, number: int) -> None:
         began = time.perf_counter()
-        number = len(self.state.rows) + 1
         seed_epoch(self.options.seed, number, self.accelerator.process_index, (self.train, self.val))
-        self.progress.start_epoch(number, phase.name, length(self.train))
+        self._tell("epoch_begins", number)
         train, lr = self._train(phase, number)
-        self.progress.end_epoch()
         share_buffers(self.job.model, self.accelerator)
         val = None if self.val is None else self._validate(self.val, number)
         self._finish(phase, EpochRow(number, phase.name, lr, train, val, time.perf_counter() - began))
@@ -126,7 +147,7 @@ class Loop:
             self._step(batch, phase, tally)
             if (step + 1) % CHECK_EVERY == 0:
                 tally.check_finite()
-            self.progress.step(step + 1, tally)
+            self._tell("step_done", number, step=step + 1, tally=tally)
         return tally.scores(self._sum_over_processes), first_lr
 
     def _step(self, batch: Any, phase: Phase, tally: Tally) -> None:
@@ -166,10 +187,10 @@ class Loop:
 
     def _finish(self, phase: Phase, row: EpochRow) -> None:
         """Books the epoch, ends its phase where that is due, and saves all of it in one step."""
+        self._tell("epoch_done", row.epoch, row=row)
         verdict = self.state.enter(row, phase.epochs, self.options.patience, self._weights)
         if verdict != "running":
             self._end_phase(verdict)
-        self.progress.show(row)
         if self.folder is not None and self.accelerator.is_main_process:
             self.folder.keep(self._checkpoint())
 
@@ -189,8 +210,6 @@ class Loop:
         found = folder.find(self.fingerprint)
         if found is not None:
             self._restore(found)
-        elif folder.resume:
-            self.progress.note(f"There is no checkpoint in {folder.path} yet: starting from the beginning.")
         # Nobody may look for a checkpoint after the main process has written one.
         self.accelerator.wait_for_everyone()
         if self.accelerator.is_main_process:
@@ -201,7 +220,7 @@ class Loop:
         self.optimizer.load_state_dict(checkpoint.optimizer)
         self.scaler.load_state_dict(checkpoint.scaler)
         self.state = checkpoint.state
-        self.progress.note(f"Continuing after epoch {len(self.state.rows)} of {self.progress.epochs}.")
+        restore_states(self.callbacks, checkpoint.callbacks)
 
     def _checkpoint(self) -> Checkpoint:
         return Checkpoint(
@@ -210,6 +229,7 @@ class Loop:
             model=self.job.model.state_dict(),
             optimizer=self.optimizer.state_dict(),
             scaler=self.scaler.state_dict(),
+            callbacks=states_of(self.callbacks),
         )
 
     def _fingerprint(self) -> dict[str, Any]:
