@@ -5,7 +5,7 @@ from __future__ import annotations
 from cyclopts import App
 
 import offramp
-from offramp.cli import advise, calibrate, compress, demo, evaluate, export, inspect, report, train, verdict
+from offramp.cli import advise, bench, calibrate, compress, demo, evaluate, export, inspect, report, train, verdict
 
 app = App(
     name="offramp",
@@ -24,3 +24,4 @@ app.command(verdict.verdict)
 app.command(compress.compress)
 app.command(report.report)
 app.command(export.export)
+app.command(bench.app)

@@ -1,4 +1,4 @@
-"""A small transformer encoder that classifies a window of words. It takes token numbers, so it is not among the images'."""
+"""A small transformer encoder that classifies a window of words; it takes token numbers, not images."""
 
 from __future__ import annotations
 
