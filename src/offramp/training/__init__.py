@@ -2,7 +2,18 @@
 
 from offramp.training.callbacks import Callback, Moment
 from offramp.training.fitting import fit
+from offramp.training.guard import FinalExitCheck, check_final_exit
 from offramp.training.history import EpochRow, History, Scores
 from offramp.training.options import TrainingOptions
 
-__all__ = ["Callback", "EpochRow", "History", "Moment", "Scores", "TrainingOptions", "fit"]
+__all__ = [
+    "Callback",
+    "EpochRow",
+    "FinalExitCheck",
+    "History",
+    "Moment",
+    "Scores",
+    "TrainingOptions",
+    "check_final_exit",
+    "fit",
+]

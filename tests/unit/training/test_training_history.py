@@ -76,7 +76,7 @@ def judged(*accuracies: float, patience: int | None = None, epochs: int = 99) ->
 
 def test_the_earliest_of_equal_epochs_is_the_best():
     state, _ = judged(0.3, 0.6, 0.6, 0.5)
-    assert (state.best_epoch, state.waited) == (2, 2)
+    assert (state.best_epoch, state.waited) == (2, [2, 2])
     assert state.best is not None
     assert state.best.weights["epoch"] == 2
 
@@ -92,7 +92,7 @@ def test_patience_that_runs_out_with_the_last_epoch_is_no_early_stop():
 def test_the_next_phase_counts_anew_and_keeps_the_rows():
     state, _ = judged(0.9, 0.1)
     state.next_phase()
-    assert (state.phase, state.phase_epoch, state.waited, state.best) == (1, 0, 0, None)
+    assert (state.phase, state.phase_epoch, state.waited, state.best) == (1, 0, [], None)
     assert len(state.rows) == 2
     state.enter(row(3, 0.2), 9, None, dict)
     assert state.best_epoch == 3
@@ -102,7 +102,7 @@ def test_run_state_round_trip():
     state, _ = judged(0.3, 0.6, 0.5)
     again = RunState.from_dict(state.to_dict())
     assert again.rows == state.rows
-    assert (again.best.value, again.best_epoch, again.waited) == (0.6, 2, 1)
+    assert (again.best.value, again.best_epoch, again.waited) == (0.6, 2, [1, 1])
 
 
 def test_csv_has_a_column_per_split_quantity_and_exit():
