@@ -28,8 +28,8 @@ class Dominance:
         blocks: names, earliest first.
         norms: `|g_eb|`.
         norm_shares: `|g_eb| / sum_e |g_eb|`, which is blind to gradients that cancel.
-        signed_shares: `<g_eb, g_b> / |g_b|^2` with `g_b = sum_e g_eb`; they sum to 1, and one below 0 belongs to an exit
-            whose loss rises along the common step.
+        signed_shares: `<g_eb, g_b> / |g_b|^2` with `g_b = sum_e g_eb`; they sum to 1, and one below 0 belongs to an
+            exit whose loss rises along the common step.
         cosines: `[blocks, exits, exits]`, of each pair of exits.
     """
 

@@ -45,9 +45,9 @@ class Information:
 def information(features: Tensor, sigma: float) -> Information:
     """Bounds on I(X; Z) from all pairs of samples.
 
-    `I <= log M - mean_i logsumexp_j(-|f_i - f_j|^2 / (2 sigma^2))`, and I is at least the same with 8 in place of 2: the
-    entropy of a mixture of M Gaussians lies between what pairwise Kullback-Leibler and Bhattacharyya distances give.
-    Bounds of that kind do not depend on the dimension, and need no sampling.
+    `I <= log M - mean_i logsumexp_j(-|f_i - f_j|^2 / (2 sigma^2))`, and I is at least the same with 8 in place of 2:
+    the entropy of a mixture of M Gaussians lies between what pairwise Kullback-Leibler and Bhattacharyya distances
+    give. Bounds of that kind do not depend on the dimension, and need no sampling.
 
     Args:
         features: `[M, ...]`, activations of M samples.

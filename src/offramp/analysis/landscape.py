@@ -50,7 +50,8 @@ def _normalised(weight: Tensor, generator: torch.Generator) -> Tensor:
     dimensions = tuple(range(1, weight.ndim))
     norms = (part.norm(dim=dimensions, keepdim=True) for part in (weight, drawn))
     own, others = norms
-    return drawn * (own / others.clamp(min=torch.finfo(drawn.dtype).tiny))
+    scaled: Tensor = drawn * (own / others.clamp(min=torch.finfo(drawn.dtype).tiny))
+    return scaled
 
 
 @dataclass(frozen=True, eq=False)

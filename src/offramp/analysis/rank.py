@@ -39,8 +39,9 @@ class Spectrum:
 
     @property
     def effective(self) -> float:
-        """`exp(H(p))` with p the eigenvalues as shares of their sum: the number of equal directions that would spread
-        as widely. Needs no tolerance.
+        """Number of equal directions that would spread as widely; needs no tolerance.
+
+        `exp(H(p))`, with p the eigenvalues as shares of their sum and H the entropy in nats.
 
         Source: Roy and Vetterli 2007, "The effective rank", on eigenvalues in place of singular values.
         """

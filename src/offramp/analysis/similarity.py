@@ -41,10 +41,12 @@ def cka_matrix(features: Sequence[Tensor]) -> Tensor:
     norms = grams.norm(dim=1)
     if bool((norms == 0).any()):
         raise AnalysisError("cka: activations that are the same for all samples are alike to nothing; leave them out.")
-    return (grams @ grams.T) / (norms[:, None] * norms[None, :])
+    matrix: Tensor = (grams @ grams.T) / (norms[:, None] * norms[None, :])
+    return matrix
 
 
 def _centred_gram(features: Tensor) -> Tensor:
     rows = features.detach().flatten(1).double().cpu()
     rows = rows - rows.mean(dim=0)
-    return rows @ rows.T
+    gram: Tensor = rows @ rows.T
+    return gram

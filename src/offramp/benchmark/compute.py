@@ -74,26 +74,28 @@ def matched(
         >>> matched(lambda epochs: 3.0 * epochs, budget=1000, samples=100, batch_size=10, start=1)
         Length(epochs=4, steps=8, macs=960.0, budget=1000)
     """
-    epochs = start
+    epochs, last = start, "it was not tried"
     for _ in range(ATTEMPTS):
-        here = cost(epochs)
-        if here * samples < budget:
+        here, why = _possible(cost, epochs)
+        last = why or f"{epochs} epochs cost {here:.4g} a sample"
+        if here is None:
+            epochs += 1
+        elif here * samples < budget:
             epochs = max(epochs + 1, math.ceil(epochs * budget / (here * samples) - 1e-9))
-        elif epochs > 1 and _spends(cost, epochs - 1, budget, samples):
+        elif epochs > 1 and (_possible(cost, epochs - 1)[0] or 0.0) * samples >= budget:
             epochs -= 1
         else:
             steps = max(1, round(budget / here / batch_size))
             return Length(epochs, steps, here * steps * batch_size, budget)
-    raise BenchmarkError(
-        f"No number of epochs makes {name} spend {budget:.4g} MACs ({epochs} epochs cost {here:.4g} a sample)."
-    )
+    raise BenchmarkError(f"No number of epochs makes {name} spend {budget:.4g} MACs: {last}.")
 
 
-def _spends(cost: Callable[[int], float], epochs: int, budget: float, samples: int) -> bool:
+def _possible(cost: Callable[[int], float], epochs: int) -> tuple[float | None, str]:
+    """The cost, or why there is none: too few epochs for the regime's phases."""
     try:
-        return cost(epochs) * samples >= budget
-    except OfframpError:  # too few epochs for its phases
-        return False
+        return cost(epochs), ""
+    except OfframpError as error:
+        return None, str(error).rstrip(".")
 
 
 class Matcher:

@@ -1,4 +1,4 @@
-"""`bench`: every run of a suite that is not done yet."""
+"""`bench`: which runs a suite has, and doing those that are not done yet."""
 
 from __future__ import annotations
 
@@ -87,13 +87,16 @@ def bench(
         How many runs were done.
 
     Raises:
-        BenchmarkError: a finished run has another configuration, which is looked at before anything is run.
-        DataError: a data set cannot be had.
+        BenchmarkError: a finished run has another configuration.
+        DataError: a data set cannot be had. Both are looked at before anything is run.
     """
     runs = list(shard.of(planned(suite)))
     todo = [item for item in runs if not results.finished(item.key, item.config)]
     tell(f"{len(runs)} runs, {len(runs) - len(todo)} of them done.")
     problems = {name: Problem(spec, device) for name, spec in suite.problems.items()}
+    for item in {item.key.problem: item for item in reversed(todo)}.values():
+        # An hour of runs must not end at a data set that is not there.
+        problems[item.key.problem].parts(item.key.seed)
     spent = 0.0
     for number, item in enumerate(todo, start=1):
         figures = _figures(suite, item, problems[item.key.problem], results)
