@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import MISSING, asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +32,9 @@ class Request:
         lr: initial learning rate; None for the optimizer's default.
         schedule: of the learning rate.
         warmup: epochs over which it rises first.
-        weights: of the exits' losses: "mean", "depth", or one per early exit.
+        weights: of the exits' losses: "mean", "depth", "ramp", or one per early exit.
+        regime: names of regimes, each of which wraps the next.
+        regime_options: "parameter=value" for them.
     """
 
     arch: str
@@ -49,6 +51,8 @@ class Request:
     schedule: str
     warmup: float
     weights: str | tuple[float, ...]
+    regime: tuple[str, ...] = ("joint",)
+    regime_options: tuple[str, ...] = ()
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any], where: Path) -> Request:
@@ -57,7 +61,9 @@ class Request:
         Raises:
             FileFormatError: fields are missing or unknown.
         """
-        wrong = sorted({field.name for field in fields(cls)} ^ set(data))
+        known = {field.name for field in fields(cls)}
+        needed = {field.name for field in fields(cls) if field.default is MISSING}
+        wrong = sorted((set(data) - known) | (needed - set(data)))
         if wrong:
             raise FileFormatError(f"{where} has missing or unknown fields: {', '.join(wrong)}. Train again.")
         values: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in data.items()}

