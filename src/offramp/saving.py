@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +41,7 @@ def save(model: ExitModel, folder: str | Path, meta: dict[str, Any] | None = Non
         "backbone": type(model.backbone).__name__,
         "cuts": list(model.cuts),
         "num_classes": model.num_classes,
-        "heads": [_head_name(head) for head in model.heads],
+        "heads": [_head_description(head) for head in model.heads],
         "example": {
             "tree": pytree.treespec_dumps(tree),
             "constants": [None if isinstance(x, Tensor) else x for x in leaves],
@@ -102,17 +103,25 @@ def load(folder: str | Path, backbone: nn.Module, head: Head | Sequence[Head] | 
         raise FileFormatError(
             f"{folder} has heads of your own ({', '.join(unknown)}): pass them as load(..., head=...)."
         )
-    heads = head if head is not None else [h["name"] for h in data["heads"]]
+    heads = head if head is not None else [_head_of(h) for h in data["heads"]]
     example = _read_example(data["example"], tensors)
     model = attach(backbone, data["cuts"], example, data["num_classes"], heads)
     _load_state(folder, model, state)
     return model
 
 
-def _head_name(head: nn.Module) -> dict[str, str]:
+def _head_description(head: nn.Module) -> dict[str, Any]:
     if isinstance(head, ExitHead) and type(head) in HEADS.values():
-        return {"name": HEADS.name_of(type(head)), "class": type(head).__name__}
+        known = {"name": HEADS.name_of(type(head)), "class": type(head).__name__}
+        return {**known, "settings": head.settings()} if head.settings() else known
     return {"class": type(head).__name__}
+
+
+def _head_of(description: dict[str, Any]) -> Head:
+    """What `attach` builds the head from again."""
+    name = description["name"]
+    settings = description.get("settings", {})
+    return partial(HEADS[name].for_features, **settings) if settings else str(name)
 
 
 def _read_tensors(path: Path) -> dict[str, Tensor]:

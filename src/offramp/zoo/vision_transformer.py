@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from offramp.errors import OfframpError
-from offramp.zoo.architecture import architecture, require_at_least_one
+from offramp.zoo.architecture import Size, architecture, require_at_least_one
 from offramp.zoo.encoder import EncoderBlock, sinusoids
 
 
@@ -83,7 +83,7 @@ class VisionTransformer(nn.Module):
         return logits
 
 
-@architecture("blocks.0", "blocks.1", "blocks.3")
-def vit_mini(num_classes: int = 10, in_channels: int = 3) -> nn.Module:
-    """Six blocks of width 48 on patches of 4x4."""
+@architecture("blocks.0", "blocks.1", "blocks.3", images="cifar")
+def vit_mini(num_classes: int = 10, in_channels: int = 3, image_size: Size = 32) -> nn.Module:
+    """Six blocks of width 48 on patches of 4x4; images of any size will do."""
     return VisionTransformer(num_classes=num_classes, in_channels=in_channels)
