@@ -5,7 +5,20 @@ from __future__ import annotations
 from cyclopts import App
 
 import offramp
-from offramp.cli import advise, calibrate, classify, compress, demo, evaluate, export, inspect, report, train, verdict
+from offramp.cli import (
+    advise,
+    bench,
+    calibrate,
+    classify,
+    compress,
+    demo,
+    evaluate,
+    export,
+    inspect,
+    report,
+    train,
+    verdict,
+)
 
 app = App(
     name="offramp",
@@ -25,3 +38,4 @@ app.command(compress.compress)
 app.command(classify.classify)
 app.command(report.report)
 app.command(export.export)
+app.command(bench.app)
