@@ -106,18 +106,42 @@ def searches() -> str:
     return table(header, rows, origin("searches", "searches", data, what))
 
 
+def criteria_matrix() -> str:
+    """Every criterion by every goal: its mean gain over the recordings, and how often it is among the best."""
+    data = load("criteria_by_goal")
+    cells: dict[str, dict[str, list[tuple[float, bool]]]] = {}
+    for found in data["recordings"]:
+        for choice in found["advice"]["choices"]:
+            gains = cells.setdefault(choice["criterion"]["name"], {}).setdefault(_short(choice["goal_in_words"]), [])
+            gains.append((100 * choice["gain"]["value"], choice["equal_to_best"]))
+    goals = list(next(iter(cells.values())))
+
+    def told(gains: list[tuple[float, bool]]) -> str:
+        return f"{sum(g for g, _ in gains) / len(gains):+.2f}, {sum(best for _, best in gains)} of {len(gains)}"
+
+    def worth(name: str) -> float:
+        return -sum(gain for gains in cells[name].values() for gain, _ in gains)
+
+    rows = [[f"`{name}`", *(told(cells[name][goal]) for goal in goals)] for name in sorted(cells, key=worth)]
+    what = f"mean gain in points, and on how many recordings it is the best or not told from it; {data['folds']} folds"
+    return table(["criterion", *goals], rows, origin("criteria_by_goal", "criteria_by_goal", data, what))
+
+
 def criteria_by_goal() -> str:
-    """Criteria for goals, judged on held-out folds."""
+    """The best criterion for every goal on every recording, judged on held-out folds."""
     data = load("criteria_by_goal")
     rows = []
     for found in data["recordings"]:
+        best: dict[str, dict[str, Any]] = {}
         for choice in found["advice"]["choices"]:
+            best.setdefault(choice["goal_in_words"], choice)
+        for goal, choice in best.items():
             gain, drop, macs = choice["gain"], choice["drop"], choice["macs_share"]
             rows.append(
                 [
                     found["population"],
-                    choice["goal_in_words"],
-                    f"`{choice['criterion']['name']}`{' =' if choice['equal_to_best'] else ''}",
+                    _short(goal),
+                    f"`{choice['criterion']['name']}`",
                     f"{choice['accuracy']:.2%}",
                     f"{100 * drop['value']:+.2f} [{100 * drop['low']:+.2f}, {100 * drop['high']:+.2f}]",
                     f"{macs['value']:.3f} [{macs['low']:.3f}, {macs['high']:.3f}]",
@@ -125,11 +149,19 @@ def criteria_by_goal() -> str:
                 ]
             )
     what = (
-        f"{data['folds']} folds, seed {data['seed']}, intervals of {100 * data['confidence']:g} % by resampling; drop "
-        "and gain in points; = is the best criterion for the goal, or not told from it"
+        f"the best criterion of each; {data['folds']} folds, seed {data['seed']}, intervals of "
+        f"{100 * data['confidence']:g} % by resampling; drop and gain in points; all criteria are in the file"
     )
     header = ["recording", "goal", "criterion", "accuracy", "drop", "MACs of plain", "gain"]
     return table(header, rows, origin("criteria_by_goal", "criteria_by_goal", data, what))
+
+
+def _short(goal: str) -> str:
+    return (
+        goal.replace(", judged on the calibration samples", "")
+        .replace(", certified at delta = ", ", delta ")
+        .replace(" of the plain network", "")
+    )
 
 
 def calibration_speed() -> str:
@@ -337,6 +369,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "power": power,
     "searches": searches,
     "criteria_by_goal": criteria_by_goal,
+    "criteria_matrix": criteria_matrix,
     "calibration_speed": calibration_speed,
     "runtime": runtime,
     "single": single,
