@@ -2,9 +2,9 @@
 
     python benchmarks/loader_share.py [--steps N] [--batch-size N]
 
-Fashion-MNIST is written as CIFAR batches and opened from there, so that every step shifts, mirrors and normalises a batch
-of 32x32 colour images as `offramp classify` would. Preparing a batch and training on it are timed one after the other in
-the same loop, in the training process: with workers the share can only be less.
+Fashion-MNIST is written as CIFAR batches and opened from there, so that every step shifts, mirrors and normalises a
+batch of 32x32 colour images, as training on CIFAR does. Preparing a batch and training on it are timed one after the
+other in the same loop, in the training process: with workers the share can only be less.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ import tempfile
 import time
 from collections.abc import Iterator
 
-import provenance
 import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
+import provenance
 from offramp import ExitModel, data, zoo
 
 ARCH = "resnet20_cifar_earlyexit"
