@@ -196,6 +196,39 @@ def test_thresholds_can_be_chosen_by_a_goal(trained: ClassifyFolder, cifar: Path
     assert ofr.Policy.load(folder / "policy.json").to_dict() == found["policy"]
 
 
+PRUNING = {
+    "accuracy_aware_training": {
+        "mode": "early_exit",
+        "params": {"maximal_absolute_accuracy_degradation": 0.9, "maximal_total_epochs": 1},
+    },
+    "compression": [{"algorithm": "filter_pruning", "pruning_init": 0.3, "params": {"pruning_target": 0.3}}],
+}
+
+
+@pytest.mark.slow
+def test_compression_with_exits(cifar: Path, tmp_path: Path) -> None:
+    pytest.importorskip("torch_pruning")
+    config, out = tmp_path / "pruning.json", tmp_path / "out"
+    config.write_text(json.dumps(PRUNING))
+    tokens = ["classify", *TINY, "--cpu", "--etrs", "0.3", "-o", str(out), str(cifar), "--compress", str(config)]
+    assert main(tokens) == 0
+    (folder,) = out.iterdir()
+    found = results(ClassifyFolder(folder))
+    size = found["compression"]["size"]
+    assert size["after"]["macs"] < size["before"]["macs"]
+    assert found["test"]["plain_macs"] == pytest.approx(size["after"]["macs"], rel=0.01)
+    small = ofr.load_bundle(folder / "bundle")
+    assert len(small(torch.zeros(3, 3, 32, 32)).exits) == 3
+
+
+def test_compression_without_a_loop(failing: Failing, cifar: Path, tmp_path: Path) -> None:
+    config = tmp_path / "pruning.json"
+    config.write_text(json.dumps({"compression": PRUNING["compression"]}))
+    tokens = [*TINY, "--cpu", "-o", tmp_path / "out", cifar, "--compress", config]
+    assert "asks for no loop" in failing(1, "classify", *tokens)
+    assert not (tmp_path / "out").exists(), "it is refused before anything is trained"
+
+
 def test_sensitivity_of_every_layer(trained: ClassifyFolder, cifar: Path, tmp_path: Path) -> None:
     tokens = ["-e", "--resume-from", str(trained.path), "-o", str(tmp_path), "--cpu", str(cifar)]
     assert main(["classify", *tokens, "--sense", "filter", "--sense-range", "0", "0.6", "0.5"]) == 0

@@ -49,9 +49,7 @@ def run(data: Path | None, options: ClassifyOptions, session: Session) -> int:
         facts = earlier.facts()
         options = saved_options.joined(options, facts["options"], strict=goes_on)
         data = data or Path(facts["data"])
-    check(options, networks.places(options.network.arch, options.network.exits))
-    if options.exits.calibrate:
-        _ = calibrating.parse(options.exits.calibrate).goal  # a goal that is none is refused before any work
+    _check(options)
     if options.output.summary:
         summaries.show(options, data, session)
         return OK
@@ -62,6 +60,17 @@ def run(data: Path | None, options: ClassifyOptions, session: Session) -> int:
         setting.journal.say(f"Interrupted. Continue with: offramp classify --resume-from {setting.folder.path}")
         return INTERRUPTED
     return OK
+
+
+def _check(options: ClassifyOptions) -> None:
+    """Refuses before any work what would fail behind it."""
+    check(options, networks.places(options.network.arch, options.network.exits))
+    if options.exits.calibrate:
+        _ = calibrating.parse(options.exits.calibrate).goal
+    if options.compression.compress:
+        compressing.configuration(options.compression.compress)
+    if options.compression.sense:
+        sensitivity.levels(options.compression.sense_range)
 
 
 def _given(data: Path | None) -> Path:
@@ -146,7 +155,10 @@ def _work(setting: Setting, earlier: ClassifyFolder | None, goes_on: bool) -> di
     result["policy"] = setting.policy.to_dict()
     result["test"] = testing.test(setting, model)
     if asked.output.export_onnx:
-        result["onnx"] = exporting.export(setting, model, asked.output.export_onnx)
+        result["onnx"] = exporting.export(setting, model, asked.output.export_onnx, "onnx")
+    if asked.compression.compress:
+        # Its layers have other sizes than the architecture's, so that weights alone would not bring it back.
+        result["bundle"] = exporting.export(setting, model, "bundle", "bundle")
     setting.folder.write(setting.folder.results, result)
     setting.journal.say(f"Results: {setting.folder.results}")
     return result
