@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -70,6 +70,10 @@ class ExitLoss(ABC):
             step: where training stands.
         """
 
+    def answers(self, logits: Sequence[Tensor]) -> Sequence[Tensor]:
+        """What each exit answers when it is trained so, `[n, classes]`: its logits, unless it answers with others."""
+        return logits
+
     def check(self, exits: int) -> None:  # noqa: B027 - most losses fit any number of exits
         """Refuses a model with another number of exits than the loss is for.
 
@@ -102,17 +106,16 @@ class WeightedCrossEntropy(ExitLoss):
 
     def __call__(self, logits: Sequence[Tensor], labels: Tensor, step: Step = FIRST) -> Losses:
         """Weighted sum and the terms it is made of."""
-        return self.weighted(self.weights, logits, labels)
-
-    def weighted(self, weights: Sequence[float], logits: Sequence[Tensor], labels: Tensor) -> Losses:
-        """The same with other weights, one per exit."""
-        pairs = zip(weights, logits, strict=True)
-        terms = [
-            F.cross_entropy(z if w else z.detach(), labels, label_smoothing=self.label_smoothing) for w, z in pairs
-        ]
+        weights = self.weights_at(step)
+        heard = [z if w else z.detach() for w, z in zip(weights, logits, strict=True)]
+        terms = [F.cross_entropy(z, labels, label_smoothing=self.label_smoothing) for z in heard]
         # Weights stay Python numbers: making a tensor of them would wait for the device at every step.
         total = torch.stack([w * term for w, term in zip(weights, terms, strict=True) if w]).sum()
         return Losses(total=total, exits=torch.stack(terms).detach())
+
+    def weights_at(self, step: Step) -> tuple[float, ...]:
+        """The weights in this step: always the same, unless a derived class says otherwise."""
+        return self.weights
 
     def check(self, exits: int) -> None:
         """See `ExitLoss.check`."""
@@ -145,6 +148,10 @@ class Sum(ExitLoss):
         given = [part(logits, labels, step) for part in self.parts]
         return Losses(total=torch.stack([losses.total for losses in given]).sum(), exits=given[0].exits)
 
+    def answers(self, logits: Sequence[Tensor]) -> Sequence[Tensor]:
+        """Those of the first part."""
+        return self.parts[0].answers(logits)
+
     def check(self, exits: int) -> None:
         """See `ExitLoss.check`."""
         for part in self.parts:
@@ -161,3 +168,19 @@ def modules_of(loss: ExitLoss) -> list[nn.Module]:
     if isinstance(loss, Sum):
         return [module for part in loss.parts for module in modules_of(part)]
     return [loss] if isinstance(loss, nn.Module) else []
+
+
+def on_cross_entropy(loss: ExitLoss, change: Callable[[WeightedCrossEntropy], ExitLoss], owner: str) -> ExitLoss:
+    """The same loss with its weighted cross-entropy replaced by what `change` makes of it.
+
+    Raises:
+        TrainingError: there is none in it; names the regime that wanted it.
+    """
+    if isinstance(loss, WeightedCrossEntropy):
+        return change(loss)
+    if isinstance(loss, Sum):
+        return Sum((on_cross_entropy(loss.parts[0], change, owner), *loss.parts[1:]))
+    raise TrainingError(
+        f"{owner}(base=...): the base's loss is {type(loss).__name__}, and a weighted cross-entropy is needed to build "
+        f"on. Put {owner} inside of the other regime, or leave one of the two out."
+    )

@@ -100,6 +100,15 @@ class PassChange(ABC):
             TrainingError: the model cannot be changed so; the message says why.
         """
 
+    def check(self, model: nn.Module) -> None:
+        """Looks whether a model can be changed so, before anything starts.
+
+        Raises:
+            TrainingError: it cannot.
+        """
+        for handle in self.install(model, Step):
+            handle.remove()
+
 
 @dataclass(frozen=True)
 class Phase:

@@ -6,10 +6,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from torch import Tensor
-
 from offramp.errors import TrainingError
-from offramp.regimes.losses import FIRST, Losses, Step, WeightedCrossEntropy
+from offramp.regimes.losses import Step, WeightedCrossEntropy
 
 NAMED_WEIGHTS = ("mean", "depth", "ramp")
 
@@ -28,14 +26,10 @@ class RampedCrossEntropy(WeightedCrossEntropy):
 
     epochs: int = 1
 
-    def __call__(self, logits: Sequence[Tensor], labels: Tensor, step: Step = FIRST) -> Losses:
-        """See `ExitLoss`."""
-        return self.weighted(self.at(step.epoch), logits, labels)
-
-    def at(self, epoch: int) -> tuple[float, ...]:
-        """The weights after this many epochs."""
+    def weights_at(self, step: Step) -> tuple[float, ...]:
+        """See `WeightedCrossEntropy.weights_at`."""
         *early, final = self.weights
-        return (*(min(c, RAMP_START + epoch * c / self.epochs) for c in early), final)
+        return (*(min(c, RAMP_START + step.epoch * c / self.epochs) for c in early), final)
 
 
 def exit_weights(weights: Weights, exits: int, owner: str) -> tuple[float, ...]:

@@ -133,7 +133,7 @@ class Loop:
         self._tell("epoch_begins", number)
         train, lr = self._train(phase, number)
         share_buffers(self.job.model, self.accelerator)
-        val = None if self.val is None else self._validate(self.val, number)
+        val = None if self.val is None else self._validate(self.val, phase, number)
         self._finish(phase, EpochRow(number, phase.name, lr, train, val, time.perf_counter() - began))
 
     def _train(self, phase: Phase, number: int) -> tuple[Scores, float]:
@@ -162,16 +162,17 @@ class Loop:
         inputs, logits, labels = self._forward(self.stretch.prepared, batch, tally.where)
         losses = phase.loss(logits, labels, replace(self.now, inputs=inputs, features=self.stretch.features()))
         self.stretch.descend(losses.total, logits)
-        tally.add(losses.exits, logits, labels)
+        tally.add(losses.exits, phase.loss.answers(logits), labels)
 
-    def _validate(self, loader: Any, number: int) -> Scores:
+    def _validate(self, loader: Any, phase: Phase, number: int) -> Scores:
         tally = Tally(self.exits, self.accelerator.device, f"validation, epoch {number}")
         loss = WeightedCrossEntropy((1 / self.exits,) * self.exits)
         self.stretch.shell.eval()
         with torch.no_grad():
             for batch in loader:
                 _, logits, labels = self._forward(self.stretch.shell, batch, tally.where)
-                tally.add(loss(logits, labels).exits, logits, labels)
+                answers = phase.loss.answers(logits)
+                tally.add(loss(answers, labels).exits, answers, labels)
         return tally.scores(self._sum_over_processes)
 
     def _look_at_backbone(self) -> None:

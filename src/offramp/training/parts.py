@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any
 
 import torch
 from torch import nn
 
-from offramp.backbones.modes import device_of, trying
+from offramp.backbones.modes import trying
 from offramp.errors import TrainingError, closest
 from offramp.regimes import Phase
 from offramp.regimes.phase import PARTS
+from offramp.regimes.places import cut_modules, example_of
 
 STAGES = "stages."
 
@@ -65,16 +66,12 @@ def stages_of_modules(model: nn.Module) -> dict[nn.Module, int]:
     Raises:
         TrainingError: the model is not one that `attach` made.
     """
-    backbone, cuts, signature = (getattr(model, name, None) for name in ("backbone", "cuts", "signature"))
-    if not isinstance(backbone, nn.Module) or not cuts or signature is None:
-        raise TrainingError(
-            f"{type(model).__name__} has no stages: phases that train '{STAGES}k' need a model from offramp.attach."
-        )
-    called = _first_calls(backbone, cuts, signature.unflatten(signature.batch(2, device_of(backbone))))
-    return _with_children(backbone, called)
+    return _with_children(example_of(model)[0], _first_calls(model))
 
 
-def _first_calls(backbone: nn.Module, cuts: Sequence[str], arguments: Any) -> dict[nn.Module, int]:
+def _first_calls(model: nn.Module) -> dict[nn.Module, int]:
+    cuts, _ = cut_modules(model)
+    backbone, args, kwargs = example_of(model)
     called: dict[nn.Module, int] = {}
     passed = itertools.count(1)
     here = 0
@@ -87,11 +84,10 @@ def _first_calls(backbone: nn.Module, cuts: Sequence[str], arguments: Any) -> di
         here = next(passed)
 
     handles = [module.register_forward_pre_hook(enters) for module in backbone.modules()]
-    handles += [backbone.get_submodule(cut).register_forward_hook(leaves) for cut in cuts]
-    positional, named = arguments
+    handles += [cut.register_forward_hook(leaves) for cut in cuts]
     try:
         with trying(backbone):
-            backbone(*positional, **named)
+            backbone(*args, **kwargs)
     finally:
         for handle in handles:
             handle.remove()

@@ -31,6 +31,8 @@ def checked_phases(regime: Regime, model: nn.Module, options: TrainingOptions, v
     for phase in phases:
         phase.check(exits)
         trained_modules(model, phase)
+        for change in phase.changes:
+            change.check(model)
         if options.for_phase(phase).patience is not None and not validates:
             raise TrainingError(
                 f"Phase '{phase.name}' has patience={options.for_phase(phase).patience}, which needs val=..., the data "

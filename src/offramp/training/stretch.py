@@ -11,12 +11,12 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 
 from offramp.regimes import Phase, Step
+from offramp.regimes.features import Features
 from offramp.regimes.losses import modules_of
 from offramp.training.acceleration import Shell, gradient_scaler, prepare
 from offramp.training.optimization import Schedule, make_optimizer
 from offramp.training.options import TrainingOptions
 from offramp.training.parts import Freezing
-from offramp.training.watching import Features
 
 
 class Stretch:

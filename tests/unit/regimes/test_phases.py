@@ -167,7 +167,9 @@ def test_stages_need_a_model_from_attach():
         def forward(self, x: torch.Tensor) -> list[torch.Tensor]:
             return [x] * 3
 
-    with pytest.raises(TrainingError, match=r"Bare has no stages: .* need a model from offramp.attach"):
+    with pytest.raises(
+        TrainingError, match=r"Bare has no cuts to take hold of: this regime needs a model from offramp.attach"
+    ):
         trained_modules(Bare(), Phase("a", 1, MEAN, trains="stages.0"))
 
 

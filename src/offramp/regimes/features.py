@@ -8,9 +8,9 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from offramp.backbones.modes import device_of, trying
+from offramp.backbones.modes import trying
 from offramp.backbones.outputs import first_tensor
-from offramp.errors import TrainingError
+from offramp.regimes.places import cut_modules, example_of
 
 
 class Features:
@@ -24,8 +24,7 @@ class Features:
     """
 
     def __init__(self, model: nn.Module) -> None:
-        self._backbone, cuts = checked_backbone(model)
-        self._cuts = [self._backbone.get_submodule(cut) for cut in cuts]
+        self._cuts, _ = cut_modules(model)
         self._last = last_layer(model)
         self._found: dict[int, Tensor] = {}
 
@@ -59,24 +58,9 @@ class Features:
             self._found[len(self._cuts)] = tensor
 
 
-def checked_backbone(model: nn.Module) -> tuple[nn.Module, tuple[str, ...]]:
-    """Backbone and cuts of a model that `attach` made.
-
-    Raises:
-        TrainingError: it is another one.
-    """
-    backbone, cuts = getattr(model, "backbone", None), getattr(model, "cuts", None)
-    if not isinstance(backbone, nn.Module) or not cuts or not hasattr(model, "signature"):
-        raise TrainingError(
-            f"{type(model).__name__} has no backbone and cuts to look into: this regime needs a model from "
-            "offramp.attach."
-        )
-    return backbone, tuple(cuts)
-
-
 def last_layer(model: nn.Module) -> nn.Module:
     """The module with parameters and without children that the backbone calls last: the one that makes the logits."""
-    backbone, _ = checked_backbone(model)
+    backbone, args, kwargs = example_of(model)
     called: list[nn.Module] = []
 
     def note(module: nn.Module, inputs: Any) -> None:
@@ -84,8 +68,6 @@ def last_layer(model: nn.Module) -> nn.Module:
 
     leaves = [m for m in backbone.modules() if not any(m.children()) and any(True for _ in m.parameters())]
     handles = [leaf.register_forward_pre_hook(note) for leaf in leaves]
-    signature: Any = model.signature
-    args, kwargs = signature.unflatten(signature.batch(2, device_of(backbone)))
     try:
         with trying(backbone):
             backbone(*args, **kwargs)
@@ -93,3 +75,10 @@ def last_layer(model: nn.Module) -> nn.Module:
         for handle in handles:
             handle.remove()
     return called[-1]
+
+
+def vectors(features: Tensor) -> Tensor:
+    """`[n, c]`: the mean over space `[n, c, h, w, ...]` or over tokens `[n, t, c]`; vectors stay as they are."""
+    if features.ndim == 3:
+        return features.mean(dim=1)
+    return features.flatten(2).mean(dim=2) if features.ndim > 3 else features
