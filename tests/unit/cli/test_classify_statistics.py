@@ -96,6 +96,15 @@ def test_an_unused_exit_says_so_and_has_no_accuracy_in_the_curves() -> None:
     assert names["Percent_exit0"] == 0
 
 
+def test_an_infinite_loss_is_none_in_json() -> None:
+    logits, labels = [torch.tensor([[0.0, float("-inf")]])] * 2, torch.tensor([1])
+    outcomes = Outcomes.of_batch(logits, labels, policy_at(0.1))
+    found = figures(outcomes, outcomes.taken(policy_at(0.1)))
+    assert found.loss == math.inf
+    assert found.to_dict()["loss"] is None
+    assert found.to_dict()["exits"][0]["loss"] is None
+
+
 def test_lines_are_distillers() -> None:
     logits, labels = random_logits(2, 10, 10, seed=3, scale=9)
     outcomes = Outcomes.of_batch(logits, labels, policy_at(0.5))
