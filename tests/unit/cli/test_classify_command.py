@@ -4,6 +4,7 @@ import csv
 import json
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -286,6 +287,10 @@ def test_the_manuals_command_for_imagenet_runs_on_an_image_folder(tmp_path: Path
         (["-a", "resnet20_cifar", "--resume-from", "nowhere"], 1, "there is no run"),
         ([*TINY, "-j", "many", "X"], 2, "many"),
         ([*TINY, "--calibrate", "loss=1", "X"], 2, "--calibrate loss=1"),
+        ([*TINY, "--kd-teacher", "resnet20", "--kd-resume", "F", "X"], 2, "--kd-teacher resnet20: there is no such"),
+        ([*TINY, "--criterion", "margin", "--report-label-oracle", "X"], 2, "leave --criterion out"),
+        ([*TINY, "--compress", "no-such.json", "X"], 1, "no-such.json"),
+        ([*TINY, "--exits", "layer9", "--", "digits"], 1, "layer9"),
     ],
 )
 def test_bad_input_is_a_message_and_a_code(failing: Failing, tokens: list[str], code: int, said: str) -> None:
@@ -331,6 +336,30 @@ def test_a_changed_data_set_is_not_resumed_on(failing: Failing, trained: Classif
     write_cifar_batches(blobs(80, 32, 0), blobs(20, 32, 1), tmp_path)
     message = failing(1, "classify", "--resume-from", trained.path, tmp_path)
     assert "is not divided as in" in message
+
+
+def test_other_images_in_the_same_number_are_not_resumed_on(
+    failing: Failing, trained: ClassifyFolder, tmp_path: Path
+) -> None:
+    other = blobs(120, 32, 0)
+    write_cifar_batches(replace(other, labels=other.labels.flip(0)), blobs(40, 32, 1), tmp_path)
+    assert "is not divided as in" in failing(1, "classify", "--resume-from", trained.path, tmp_path)
+
+
+def test_ctrl_c_says_how_to_go_on(
+    cifar: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupt(*given: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("offramp.cli.steps.classification.testing.test", interrupt)
+    tokens = ["classify", *TINY, "--etrs", "0.3", "-o", str(tmp_path), str(cifar), "--cpu"]
+    assert main(tokens) == 130
+    (folder,) = tmp_path.iterdir()
+    assert f"--resume-from {folder}" in " ".join(capsys.readouterr().out.split())
+    monkeypatch.undo()
+    assert main(["classify", "--resume-from", str(folder), "--cpu"]) == 0
+    assert (folder / "results.json").exists()
 
 
 def test_a_run_with_other_options_is_not_resumed(failing: Failing, trained: ClassifyFolder) -> None:

@@ -150,6 +150,8 @@ def _start_problems(options: ClassifyOptions) -> Iterator[str]:
     for flag, value in held_out.items():
         if value and options.images.validation_split == 0:
             yield f"{flag} with --vs 0: it goes by held-out images; hold some out, e.g. --vs 0.1."
+    if options.exits.report_label_oracle and options.exits.criterion != "entropy":
+        yield "--report-label-oracle: Distiller's gate is one of the entropy's scale; leave --criterion out."
     if options.compression.compress and options.training.evaluate:
         yield "--compress with --evaluate: compressing trains; leave one of them out."
 

@@ -26,9 +26,10 @@ from offramp.cli.steps.classification import (
     training,
 )
 from offramp.cli.steps.classification.checking import check
-from offramp.cli.steps.classification.folder import FORMAT, VERSION, ClassifyFolder, Journal, read_weights
+from offramp.cli.steps.classification.folder import FORMAT, VERSION, ClassifyFolder, Journal
 from offramp.cli.steps.classification.setting import Setting
-from offramp.errors import DataError, TrainingError
+from offramp.errors import DataError
+from offramp.training.acceleration import launched
 
 
 def run(data: Path | None, options: ClassifyOptions, session: Session) -> int:
@@ -55,7 +56,7 @@ def run(data: Path | None, options: ClassifyOptions, session: Session) -> int:
         return OK
     setting = _setting(_given(data), options, session, earlier if goes_on else None)
     try:
-        session.deliver(_work(setting, earlier, goes_on))
+        session.deliver(_work(setting, goes_on))
     except KeyboardInterrupt:
         setting.journal.say(f"Interrupted. Continue with: offramp classify --resume-from {setting.folder.path}")
         return INTERRUPTED
@@ -65,6 +66,10 @@ def run(data: Path | None, options: ClassifyOptions, session: Session) -> int:
 def _check(options: ClassifyOptions) -> None:
     """Refuses before any work what would fail behind it."""
     check(options, networks.places(options.network.arch, options.network.exits))
+    if launched():
+        raise UsageError("offramp classify is one process; several train by offramp.fit under `accelerate launch`.")
+    if options.distillation.teacher:
+        networks.places(options.distillation.teacher, None, "--kd-teacher")
     if options.exits.calibrate:
         _ = calibrating.parse(options.exits.calibrate).goal
     if options.compression.compress:
@@ -86,7 +91,7 @@ def _setting(data: Path, options: ClassifyOptions, session: Session, earlier: Cl
     found = images.read(data, options)
     seed = options.common.seed or 0
     model = networks.network(options.network.arch, options.network.exits, len(found.classes), found.example, seed)
-    started = networks.start(model, options)
+    started = networks.start(model, options) if earlier is None else None
     if earlier is not None and earlier.facts()["split"] != found.record:
         raise DataError(f"{data} is not divided as in {earlier.path}: the images changed since. Begin a new run.")
     folder = earlier or ClassifyFolder.fresh(options.output.out_dir, options.output.name)
@@ -136,11 +141,9 @@ def _describe(setting: Setting, data: Path) -> None:
     )
 
 
-def _work(setting: Setting, earlier: ClassifyFolder | None, goes_on: bool) -> dict[str, Any]:
+def _work(setting: Setting, goes_on: bool) -> dict[str, Any]:
     asked = setting.options
     result: dict[str, Any] = {"run": str(setting.folder.path), "cuts": list(setting.model.cuts)}
-    if earlier is not None and not goes_on:
-        _take_weights(setting, earlier)
     if asked.compression.sense:
         return {**result, "sensitivity": sensitivity.measure(setting)}
     if not asked.training.evaluate:
@@ -162,11 +165,3 @@ def _work(setting: Setting, earlier: ClassifyFolder | None, goes_on: bool) -> di
     setting.folder.write(setting.folder.results, result)
     setting.journal.say(f"Results: {setting.folder.results}")
     return result
-
-
-def _take_weights(setting: Setting, earlier: ClassifyFolder) -> None:
-    if not earlier.best.exists():
-        raise TrainingError(f"{earlier.path} has no {earlier.best.name}: no epoch was finished there.")
-    given = setting.options.network.resume_from
-    file = given if given is not None and given.is_file() and given != earlier.description else earlier.best
-    setting.journal.say(networks.load(setting.model, read_weights(file), str(file)))
