@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from offramp.analysis.information import SATURATED
-from offramp.analysis.panels import panels
+from offramp.analysis.panels import SMALL, panels
 from offramp.analysis.rank import TOLERANCES
 from offramp.analysis.recorder import Snapshot
 
@@ -44,7 +44,7 @@ def ranks(models: Mapping[str, Snapshot]) -> Figure:
             label = f"{name} (effective {one.effective_ranks[cut]:.0f})"
             panel.plot(TOLERANCES, one.ranks[cut], color=colour, label=label)
         panel.set(title=cut, xscale="log", xlabel="tolerance, of the largest eigenvalue", ylabel="numerical rank")
-        panel.legend(frameon=False, fontsize=6)
+        panel.legend(frameon=False, fontsize=SMALL - 1)
     return figure
 
 
@@ -69,9 +69,7 @@ def similarity(models: Mapping[str, Snapshot]) -> Figure:
     figure, axes = panels(len(models), HEIGHT, row=3)
     for (name, one), panel in zip(models.items(), axes, strict=True):
         panel.imshow(one.similarity, vmin=0, vmax=1, cmap="viridis")
-        for i, row in enumerate(one.similarity):
-            for j, value in enumerate(row):
-                panel.text(j, i, f"{value:.2f}", ha="center", va="center", color="white" if value < 0.7 else "black")
+        _numbers(panel, one.similarity)
         cuts = list(one.effective_ranks)
         panel.set_xticks(range(len(cuts)), labels=cuts, rotation=45)
         panel.set_yticks(range(len(cuts)), labels=cuts)
@@ -86,7 +84,7 @@ def lines(losses: Mapping[str, Sequence[float]], xlabel: str = "from the first t
     for (name, path), colour in zip(losses.items(), COLOURS, strict=False):
         panel.plot([k / (len(path) - 1) for k in range(len(path))], path, color=colour, marker=".", label=name)
     panel.set(xlabel=xlabel, ylabel="mean loss of the exits, nats")
-    panel.legend(frameon=False)
+    panel.legend(frameon=False, fontsize=SMALL)
     return figure
 
 
@@ -99,10 +97,18 @@ def plane(
     figure.colorbar(drawn, ax=panel, label="mean loss of the exits, nats")
     for (x, y), name in zip(points, names, strict=True):
         panel.plot([x], [y], "o", color="white", markeredgecolor="black")
-        panel.annotate(name, (x, y), xytext=(4, 4), textcoords="offset points", color="white")
+        panel.annotate(name, (x, y), xytext=(4, 4), textcoords="offset points", color="white", fontsize=SMALL)
     panel.grid(visible=False)
     panel.set(xlabel="distance in weights", ylabel="distance in weights")
     return figure
+
+
+def _numbers(panel: Axes, matrix: Sequence[Sequence[float]]) -> None:
+    """Each value in its cell, light on dark."""
+    for i, row in enumerate(matrix):
+        for j, value in enumerate(row):
+            colour = "white" if value < 0.7 else "black"
+            panel.text(j, i, f"{value:.2f}", ha="center", va="center", fontsize=SMALL - 1, color=colour)
 
 
 def _cuts(models: Mapping[str, Snapshot]) -> list[str]:
@@ -115,4 +121,4 @@ def _low_share(point: Mapping[str, float]) -> float:
 
 def _legend(figure: Figure, panel: Axes) -> None:
     handles, labels = panel.get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=5, frameon=False)
+    figure.legend(handles, labels, loc="outside lower center", ncols=5, frameon=False, fontsize=SMALL)
