@@ -79,6 +79,12 @@ def test_only_shared_seeds_are_compared(fake_run):
     assert board.difference("p", "mixed", "nobody", comparing.final_exit) is None
 
 
+def test_a_regime_under_which_no_exit_learned_is_not_drawn(fake_run):
+    found = Board([fake_run("p", name, 0, 0.5) for name in ("joint", "backbone")])
+    assert found.regimes("p") == ["joint", "backbone"]
+    assert found.with_exits("p") == ["joint"]
+
+
 def test_the_papers_three_come_first(board):
     assert board.regimes("one")[:3] == ["disjoint", "joint", "mixed"]
 
