@@ -22,7 +22,7 @@ def provenance() -> dict[str, Any]:
     """Date, commit, files changed since, device and versions."""
     return {
         "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        "commit": _git("rev-parse", "HEAD"),
+        "commit": commit(),
         "changed_files": _git("status", "--porcelain", "--", "src/offramp", "benchmarks/*.py").splitlines(),
         "device": f"cpu ({platform.machine()}, {torch.get_num_threads()} threads)",
         "versions": {
@@ -40,6 +40,11 @@ def write(name: str, results: dict[str, Any]) -> Path:
     path = RESULTS / f"{name}.json"
     path.write_text(json.dumps({**provenance(), **results}, indent=2) + "\n", encoding="utf8")
     return path
+
+
+def commit() -> str:
+    """The commit that is checked out."""
+    return _git("rev-parse", "HEAD")
 
 
 def _git(*arguments: str) -> str:

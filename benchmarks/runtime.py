@@ -1,6 +1,6 @@
 """Are exits faster for real? The runtime against the plain network, and against what the arithmetic promises.
 
-    python benchmarks/runtime.py [--rounds 20] [--threads 1 2] [--backends eager onnxruntime] [--run runs/demo]
+    python benchmarks/runtime.py [--rounds 20] [--threads 1 2] [--backends eager onnxruntime] [--run runs/demo] [--keep]
 
 For each network, batch size and exit rate q (share of the arriving rows that leaves at each early exit), measured in
 alternation in one run:
@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import argparse
 import itertools
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,9 +41,10 @@ from offramp.cli.run_folder import RunFolder
 from offramp.latency import Timing, measure
 from offramp.runtimes import StagedRuntime
 from offramp.segments import Plan
-from provenance import write
+from provenance import RESULTS, commit, write
 
 RATES = (0.0, 0.25, 0.5, 0.75)
+CASE = ("network", "backend", "threads", "batch", "exit_rate")
 STREAMED = 16
 """Batches of a stream."""
 
@@ -227,6 +229,8 @@ def row(
         "shares": [round(float(s), 3) for s in shares],
         "plain_ms": round(1e3 * plain, 3),
         "runtime_ms": round(1e3 * runtime.median, 3),
+        "rounds": runtime.rounds,
+        "commit": commit(),
         "spread_ms": [round(1e3 * runtime.low, 3), round(1e3 * runtime.high, 3)],
         "bound_ms": round(1e3 * bound, 3),
         "runtime_over_bound": round(runtime.median / bound, 3),
@@ -247,6 +251,18 @@ def single(model: ofr.ExitModel, x: Any, base: StagedRuntime, plain: StagedRunti
     return Made(calls, {name: runtime(x).shares for name, runtime in runtimes.items()})
 
 
+def earlier() -> list[dict[str, Any]]:
+    """The rows of the results as they stand; each says its own rounds and commit."""
+    path = RESULTS / "runtime.json"
+    return list(json.loads(path.read_text(encoding="utf8"))["rows"]) if path.exists() else []
+
+
+def kept(rows: list[dict[str, Any]], new: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The rows of other cases, then the new ones."""
+    measured = {tuple(r[name] for name in CASE) for r in new}
+    return [r for r in rows if tuple(r[name] for name in CASE) not in measured] + new
+
+
 def main() -> None:
     """Measures every case, prints the table and writes the results."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -256,21 +272,22 @@ def main() -> None:
     parser.add_argument("--backends", nargs="+", default=["eager", "onnxruntime"])
     parser.add_argument("--networks", nargs="*", default=list(NETWORKS), choices=list(NETWORKS))
     parser.add_argument("--run", type=Path)
+    parser.add_argument("--keep", action="store_true", help="keep the rows of earlier runs that are not measured again")
     options = parser.parse_args()
-    rows = []
+    rows = earlier() if options.keep else []
     for threads, backend in itertools.product(options.threads, options.backends):
         torch.set_num_threads(threads)
         if options.run:
-            rows += trained(options.run, 256, backend, options.rounds)
+            rows = kept(rows, trained(options.run, 256, backend, options.rounds))
         for network in options.networks:
-            rows += cases(network, BATCHES.get(network, options.batches), backend, options.rounds)
-            print(network, backend, threads, flush=True)
+            rows = kept(rows, cases(network, BATCHES.get(network, options.batches), backend, options.rounds))
+            print(network, backend, threads, write("runtime", {"rows": rows}), flush=True)
     names = ("network", "backend", "batch", "threads", "exit_rate", "speed_up", "percent_of_bound")
     table = Table(*(name.replace("_", " ") for name in names))
     for r in rows:
         table.add_row(*(str(r[name]) for name in names))
     Console().print(table)
-    print(write("runtime", {"rounds": options.rounds, "rows": rows}))
+    write("runtime", {"rows": rows})
 
 
 if __name__ == "__main__":

@@ -9,13 +9,8 @@ The published exit sits after `layer1.2` at every depth: AvgPool2d(3), then Line
 from __future__ import annotations
 
 import pytest
-import torch
-from torch import nn
-from torch.utils.flop_counter import FlopCounterMode
 
 from offramp import zoo
-
-PUBLISHED_EXIT_HEAD_MACS = 16 * 10 * 10 * 10
 
 # depth: (MACs in millions, parameters in millions, exit after layer1.2 in % of the MACs, exit after layer1 in %)
 PUBLISHED = {
@@ -25,31 +20,44 @@ PUBLISHED = {
     56: (125.75, 0.856, 11.6, 34.1),
     110: (253.15, 1.731, 5.8, 33.7),
 }
-
-
-def macs_by_module(net: nn.Module) -> dict[str, int]:
-    with FlopCounterMode(display=False) as counter, torch.no_grad():
-        net.eval()(torch.zeros(1, 3, 32, 32))
-    # The counter counts a multiply-accumulate as two operations.
-    return {name: sum(ops.values()) // 2 for name, ops in counter.get_flop_counts().items()}
+SMALL = (20, 32)
+"""Depths that are cut in earnest; of the others only the shapes are followed."""
 
 
 @pytest.mark.parametrize("depth", PUBLISHED)
-def test_macs_and_parameters_are_the_published_ones(depth):
-    net = zoo.build(f"resnet{depth}_cifar")
+def test_macs_and_parameters_are_the_published_ones(depth, shape_costs):
     macs, parameters, _, _ = PUBLISHED[depth]
-    assert round(macs_by_module(net)["Global"] / 1e6, 2) == macs
-    assert round(sum(p.numel() for p in net.parameters()) / 1e6, 3) == parameters
+    costs = shape_costs(f"resnet{depth}_cifar")
+    assert round(costs.macs / 1e6, 2) == macs
+    assert round(costs.parameters / 1e6, 3) == parameters
 
 
 @pytest.mark.parametrize("depth", PUBLISHED)
-def test_an_exit_costs_the_published_share(depth):
-    macs = macs_by_module(zoo.build(f"resnet{depth}_cifar"))
+def test_the_exit_is_where_and_as_dear_as_published(depth, shape_costs):
+    costs = shape_costs(f"resnet{depth}_cifar")
+    assert zoo.published_exits(f"resnet{depth}_cifar_earlyexit") == ["layer1.2"]
+    head = costs.published_heads()["layer1.2"]
+    assert sum(p.numel() for p in head.parameters()) == 1600 * 10 + 10
     _, _, third_block, first_stage = PUBLISHED[depth]
+    for place, published in (("layer1.2", third_block), ("layer1", first_stage)):
+        assert round(100 * (costs.at(place) + costs.head_macs("layer1.2")) / costs.macs, 1) == published
 
-    def percent(*modules: str) -> float:
-        prefix = sum(macs[f"ResNetCifar.{module}"] for module in modules) + PUBLISHED_EXIT_HEAD_MACS
-        return round(100 * prefix / macs["Global"], 1)
 
-    assert percent("conv1", "layer1.0", "layer1.1", "layer1.2") == third_block
-    assert percent("conv1", "layer1") == first_stage
+@pytest.mark.parametrize("depth", SMALL)
+def test_what_is_built_counts_the_same(depth, shape_costs):
+    model = zoo.build_with_exits(f"resnet{depth}_cifar_earlyexit")
+    assert model.cost.plain == shape_costs(f"resnet{depth}_cifar").macs
+    assert model.cost.head_macs == (16_000,)
+    assert round(100 * model.cost.macs[0] / model.cost.plain, 1) == PUBLISHED[depth][2]
+    moved = zoo.build_with_exits(f"resnet{depth}_cifar_earlyexit", exits=["layer1"])
+    assert round(100 * moved.cost.macs[0] / moved.cost.plain, 1) == PUBLISHED[depth][3]
+
+
+@pytest.mark.slow
+def test_the_deepest_goes_on_as_the_others(shape_costs):
+    # 200 blocks a stage; He et al. print 19.4 million parameters.
+    shallow, deep = shape_costs("resnet20_cifar"), shape_costs("resnet1202_cifar")
+    per_block = 3 * 9 * 2 * 16 * 16 * 32 * 32
+    assert deep.macs - shallow.macs == 197 * per_block
+    assert round(deep.parameters / 1e6, 1) == 19.4
+    assert deep.at("layer1.2") == shallow.at("layer1.2")

@@ -160,7 +160,8 @@ def load_model(run: RunFolder, materials: Materials, device: torch.device) -> of
 def _backbone(request: Request, materials: Materials) -> nn.Module:
     with torch.random.fork_rng():
         torch.manual_seed(request.seed)
-        return zoo.build(request.arch, len(materials.train.classes), materials.train.channels)
+        height, width = materials.train.images.shape[-2:]
+        return zoo.build(request.arch, len(materials.train.classes), materials.train.channels, (height, width))
 
 
 def cut_at(item: str, backbone: nn.Module) -> str | float:

@@ -14,7 +14,6 @@ All weights are random, except those found in a folder. Nothing is downloaded.
 from __future__ import annotations
 
 import importlib
-import inspect as signatures
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -30,7 +29,7 @@ from offramp.errors import closest
 Shape = tuple[int, ...]
 Resolved = tuple[nn.Module, Any]
 
-COLOUR, GREY = (3, 32, 32), (1, 28, 28)
+COLOUR = (3, 32, 32)
 TOKENS = 16
 
 ADVICE = "Where torchvision is named, install the one that was built for this torch."
@@ -76,9 +75,10 @@ def _zoo(name: str, shape: Shape | None) -> Resolved:
             f"There is no architecture '{name}' in the zoo. {closest(name, zoo.ARCHITECTURES)} Other models are "
             "written timm:NAME, hf:NAME, or package.module:factory."
         )
-    grey = signatures.signature(zoo.ARCHITECTURES[name]).parameters["in_channels"].default == 1
-    shape = shape or (GREY if grey else COLOUR)
-    return zoo.build(name, in_channels=shape[0]), _images(shape)
+    shape = shape or zoo.images_for(name).shape
+    if len(shape) != 3:
+        raise UsageError(f"{name} takes images; --input {shape} must be channels, height and width, e.g. 3,32,32.")
+    return zoo.build(name, in_channels=shape[0], image_size=(shape[1], shape[2])), _images(shape)
 
 
 def _timm(name: str, shape: Shape | None) -> Resolved:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
+from torch.nn.functional import interpolate
 
 from offramp.errors import DataError
 
@@ -44,17 +46,7 @@ class ImageData:
                 f"{self.name}: labels are {self._described(self.labels)}; "
                 f"give torch.int64 [{len(self.images)}], one per image."
             )
-        self._check_labels()
-
-    def _check_labels(self) -> None:
-        if not len(self.labels):
-            raise DataError(f"{self.name}: there are no images in this set.")
-        low, high = int(self.labels.min()), int(self.labels.max())
-        if low < 0 or high >= len(self.classes):
-            raise DataError(
-                f"{self.name}: labels run from {low} to {high}, but there are {len(self.classes)} classes; "
-                f"each label must be in [0, {len(self.classes) - 1}]."
-            )
+        check_labels(self.name, self.labels, self.classes)
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -64,6 +56,27 @@ class ImageData:
         """1 for grey images, 3 for colour."""
         return self.images.shape[1]
 
+    def scaled(self, size: int) -> ImageData:
+        """The same images, `size` pixels high and wide."""
+        images = interpolate(self.images.float(), size=(size, size), mode="bilinear", antialias=True)
+        return replace(self, images=images.round_().clamp_(0, 255).to(torch.uint8))
+
     @staticmethod
     def _described(tensor: Tensor) -> str:
         return f"{tensor.dtype} {list(tensor.shape)}"
+
+
+def check_labels(name: str, labels: Tensor, classes: Sequence[str]) -> None:
+    """Refuses labels without a class, and sets without images.
+
+    Raises:
+        DataError: naming the set and the labels.
+    """
+    if not len(labels):
+        raise DataError(f"{name}: there are no images in this set.")
+    low, high = int(labels.min()), int(labels.max())
+    if low < 0 or high >= len(classes):
+        raise DataError(
+            f"{name}: labels run from {low} to {high}, but there are {len(classes)} classes; "
+            f"each label must be in [0, {len(classes) - 1}]."
+        )

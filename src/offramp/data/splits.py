@@ -1,4 +1,4 @@
-"""Stratified division of a training part into train, validation and calibration."""
+"""Stratified division of a training part into train, validation and calibration, and stratified shares of these."""
 
 from __future__ import annotations
 
@@ -84,6 +84,52 @@ def split(
     _check(sizes, total)
     parts = _draw(labels, sizes, seed)
     return Splits(**parts, test=torch.arange(test), seed=seed)
+
+
+def reduced(
+    splits: Splits,
+    labels: Tensor,
+    test_labels: Tensor,
+    *,
+    train: float = 1.0,
+    validation: float = 1.0,
+    calibration: float = 1.0,
+    test: float = 1.0,
+) -> Splits:
+    """A share of each split, with the classes in the proportions of the whole; drawn with the splits' own seed.
+
+    Args:
+        splits: from `split`.
+        labels: int64 `[n]` of the training part.
+        test_labels: int64 `[n]` of the test part.
+        train: share of the train split in (0, 1]; at least one sample is kept of a split that has any.
+        validation: likewise.
+        calibration: likewise.
+        test: likewise.
+
+    Raises:
+        DataError: a share is not in (0, 1].
+
+    Example:
+        >>> labels = torch.arange(100) % 10
+        >>> parts = split(labels, validation=20, calibration=0, test=50)
+        >>> reduced(parts, labels, labels[:50], train=0.5, test=0.2).record()["sizes"]
+        {'train': 40, 'validation': 20, 'calibration': 0, 'test': 10}
+    """
+    shares = {"train": train, "validation": validation, "calibration": calibration, "test": test}
+    kept = {
+        name: _share_of(name, getattr(splits, name), test_labels if name == "test" else labels, share, splits.seed)
+        for name, share in shares.items()
+    }
+    return Splits(**kept, seed=splits.seed)
+
+
+def _share_of(name: str, indices: Tensor, labels: Tensor, share: float, seed: int) -> Tensor:
+    if not 0 < share <= 1:
+        raise DataError(f"{name}={share!r}: give the share of the {name} split to use, above 0 and at most 1.")
+    if share == 1 or not len(indices):
+        return indices
+    return indices[_draw(labels[indices], {"kept": max(round(share * len(indices)), 1)}, seed)["kept"]]
 
 
 def _count(name: str, size: int | float, total: int) -> int:

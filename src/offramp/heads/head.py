@@ -27,6 +27,10 @@ class ExitHead(nn.Module, ABC):
             AttachError: the head cannot read tensors of this shape.
         """
 
+    def settings(self) -> dict[str, int]:
+        """What `for_features` must be told besides the features to build this head again, by the argument's name."""
+        return {}
+
     @abstractmethod
     def forward(self, features: Tensor) -> Tensor:
         """Logits `[n, classes]`."""

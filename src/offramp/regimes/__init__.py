@@ -17,6 +17,7 @@ from offramp.regimes.gradual_unfreezing import GradualUnfreezing
 from offramp.regimes.joint import Joint
 from offramp.regimes.layer_dropout import LayerDropout
 from offramp.regimes.learned_weights import LearnedWeights
+from offramp.regimes.learning_to_exit import LearningToExit
 from offramp.regimes.losses import ExitLoss, Losses, Step, Sum, WeightedCrossEntropy
 from offramp.regimes.mixed import Mixed
 from offramp.regimes.phase import PassChange, Phase, Settings
@@ -42,6 +43,7 @@ __all__ = [
     "Joint",
     "LayerDropout",
     "LearnedWeights",
+    "LearningToExit",
     "Losses",
     "Mixed",
     "PassChange",

@@ -1,4 +1,4 @@
-"""Residual networks for small images: ResNet-20 to ResNet-110, and a small one that trains on a laptop."""
+"""Residual networks for small images: ResNet-20 to ResNet-1202, and a small one that trains on a laptop."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 
 from offramp.errors import OfframpError
-from offramp.zoo.architecture import architecture, require_at_least_one
+from offramp.heads import AvgPoolLinear
+from offramp.zoo.architecture import PublishedExits, Size, architecture, require_at_least_one
 
 
 class BasicBlock(nn.Module):
@@ -134,41 +135,51 @@ def _check_stages(blocks: Sequence[int], widths: Sequence[int], strides: Sequenc
         raise OfframpError(f"ResNetCifar({described}): each number must be at least 1.")
 
 
+# Distiller's exit, behind the third block at every depth: the end of the first stage for ResNet-20 only.
+EXITS = PublishedExits({"layer1.2": AvgPoolLinear.for_features}, elsewhere=AvgPoolLinear.for_features)
+
+
 def _resnet_cifar(blocks_per_stage: int, num_classes: int, in_channels: int) -> nn.Module:
     return ResNetCifar((blocks_per_stage,) * 3, num_classes=num_classes, in_channels=in_channels)
 
 
-@architecture("layer1", "layer2")
-def resnet20_cifar(num_classes: int = 10, in_channels: int = 3) -> nn.Module:
+@architecture("layer1", "layer2", exits=EXITS)
+def resnet20_cifar(num_classes: int = 10, in_channels: int = 3, image_size: Size = 32) -> nn.Module:
     """ResNet-20: three stages of 3 blocks."""
     return _resnet_cifar(3, num_classes, in_channels)
 
 
-@architecture("layer1", "layer2")
-def resnet32_cifar(num_classes: int = 10, in_channels: int = 3) -> nn.Module:
+@architecture("layer1", "layer2", exits=EXITS)
+def resnet32_cifar(num_classes: int = 10, in_channels: int = 3, image_size: Size = 32) -> nn.Module:
     """ResNet-32: three stages of 5 blocks."""
     return _resnet_cifar(5, num_classes, in_channels)
 
 
-@architecture("layer1", "layer2")
-def resnet44_cifar(num_classes: int = 10, in_channels: int = 3) -> nn.Module:
+@architecture("layer1", "layer2", exits=EXITS)
+def resnet44_cifar(num_classes: int = 10, in_channels: int = 3, image_size: Size = 32) -> nn.Module:
     """ResNet-44: three stages of 7 blocks."""
     return _resnet_cifar(7, num_classes, in_channels)
 
 
-@architecture("layer1", "layer2")
-def resnet56_cifar(num_classes: int = 10, in_channels: int = 3) -> nn.Module:
+@architecture("layer1", "layer2", exits=EXITS)
+def resnet56_cifar(num_classes: int = 10, in_channels: int = 3, image_size: Size = 32) -> nn.Module:
     """ResNet-56: three stages of 9 blocks."""
     return _resnet_cifar(9, num_classes, in_channels)
 
 
-@architecture("layer1", "layer2")
-def resnet110_cifar(num_classes: int = 10, in_channels: int = 3) -> nn.Module:
+@architecture("layer1", "layer2", exits=EXITS)
+def resnet110_cifar(num_classes: int = 10, in_channels: int = 3, image_size: Size = 32) -> nn.Module:
     """ResNet-110: three stages of 18 blocks."""
     return _resnet_cifar(18, num_classes, in_channels)
 
 
-@architecture("layer1.0", "layer1", "layer2.0")
-def resnet_small(num_classes: int = 10, in_channels: int = 3) -> nn.Module:
+@architecture("layer1", "layer2", exits=EXITS)
+def resnet1202_cifar(num_classes: int = 10, in_channels: int = 3, image_size: Size = 32) -> nn.Module:
+    """ResNet-1202: three stages of 200 blocks."""
+    return _resnet_cifar(200, num_classes, in_channels)
+
+
+@architecture("layer1.0", "layer1", "layer2.0", images="cifar")
+def resnet_small(num_classes: int = 10, in_channels: int = 3, image_size: Size = 32) -> nn.Module:
     """The network of the demo: two blocks a stage behind a strided stem, for images of about 28x28."""
     return ResNetCifar((2, 2, 2), stem_stride=2, num_classes=num_classes, in_channels=in_channels)

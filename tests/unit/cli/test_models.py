@@ -59,7 +59,7 @@ def test_a_saved_folder_comes_with_its_weights(libraries, tmp_path: Path):
 @pytest.mark.parametrize(
     ("name", "words"),
     [
-        ("resnet99", ["no architecture 'resnet99'", "'resnet56_cifar'", "timm:NAME"]),
+        ("resnet99", ["no architecture 'resnet99'", "'resnet50'", "timm:NAME"]),
         ("timm:resnet1", ["timm has no model 'resnet1'", "'resnet18'"]),
         ("hf:brt", ["hf:brt is neither a folder nor", "'bert'"]),
         ("hf:wav2vec2", ["no classifier of sequences or images", "Wav2Vec2Config"]),

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 import offramp as ofr
 from offramp.errors import AttachError
-from offramp.heads import PooledLinear, SdnPool
+from offramp.heads import AvgPoolLinear, BranchConv, PooledLinear, SdnPool, StridedConv
 from offramp.heads.sdn_pool import max_pool_to
 
 X = torch.randn(3, 4, generator=torch.Generator().manual_seed(0))
@@ -46,7 +46,7 @@ def test_unknown_name():
 def test_neither_name_nor_module_nor_function():
     message = refused(5)
     assert "head=5" in message
-    assert "pooled_linear, sdn_pool" in message
+    assert "pooled_linear, sdn_pool, strided_conv" in message
 
 
 def test_wrong_number_of_heads():
@@ -175,3 +175,33 @@ def test_maximum_pooling_is_torchs_adaptive_one(size):
     images = torch.randn(3, 2, *size, generator=torch.Generator().manual_seed(0))
     pooled = (min(4, size[0]), min(4, size[1]))
     assert torch.equal(max_pool_to(images, pooled), torch.nn.functional.adaptive_max_pool2d(images, pooled))
+
+
+@pytest.mark.parametrize("name", ["avg_pool_linear", "strided_conv", "branch_conv"])
+def test_convolutional_heads_need_maps_and_say_what_to_use(name):
+    message = refused(name)
+    assert f"{name} " in message
+    assert "the cut has [2, 8]" in message
+    assert "head='pooled_linear'" in message
+
+
+@pytest.mark.parametrize("size", [(56, 56), (9, 8), (3, 2), (1, 1), (7, 4)])
+def test_convolutional_heads_fit_any_size(size):
+    maps = torch.randn(2, 5, *size)
+    for head in (AvgPoolLinear, StridedConv, BranchConv):
+        assert head.for_features(maps, 3)(maps).shape == (2, 3)
+
+
+def test_settings_build_the_same_head_again():
+    maps = torch.randn(2, 5, 9, 8)
+    for kind in (StridedConv, BranchConv):
+        head = kind.for_features(maps, 3, channels=4)
+        again = kind.for_features(maps, 3, **head.settings())
+        again.load_state_dict(head.state_dict())
+        assert torch.equal(again(maps), head(maps))
+
+
+def test_averages_in_windows_of_three():
+    head, maps = AvgPoolLinear(1, (6, 7), 2), torch.arange(42.0).view(1, 1, 6, 7)
+    means = torch.stack([maps[0, 0, i : i + 3, j : j + 3].mean() for i in (0, 3) for j in (0, 3)])
+    torch.testing.assert_close(head(maps), head.linear(means[None]))

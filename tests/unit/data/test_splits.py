@@ -7,7 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from offramp.data import split
+from offramp.data import reduced, split
 from offramp.errors import DataError
 
 PARTS = ("train", "validation", "calibration")
@@ -121,3 +121,32 @@ def test_impossible_sizes_are_refused_with_their_values(sizes, message):
 def test_an_empty_training_part_is_refused():
     with pytest.raises(DataError, match="of 0 samples"):
         split(torch.empty(0, dtype=torch.int64), validation=0, calibration=0)
+
+
+def test_a_share_of_a_split_keeps_its_classes_in_proportion():
+    labels = torch.arange(200) % 4
+    whole = split(labels, validation=40, calibration=20, test=80, seed=5)
+    less = reduced(whole, labels, labels[:80], train=0.5, calibration=0.2, test=0.1)
+    assert less.record()["sizes"] == {"train": 70, "validation": 40, "calibration": 4, "test": 8}
+    assert torch.equal(less.validation, whole.validation)
+    assert labels[less.test].bincount().tolist() == [2, 2, 2, 2]
+    assert set(less.train.tolist()) <= set(whole.train.tolist())
+    assert torch.equal(less.train, reduced(whole, labels, labels[:80], train=0.5).train)
+
+
+def test_a_share_keeps_one_sample_at_least_and_nothing_of_nothing():
+    labels = torch.arange(20) % 2
+    whole = split(labels, validation=0, calibration=4)
+    assert reduced(whole, labels, labels[:0], calibration=0.01, validation=0.5).record()["sizes"] == {
+        "train": 16,
+        "validation": 0,
+        "calibration": 1,
+        "test": 0,
+    }
+
+
+@pytest.mark.parametrize("share", [0.0, -0.1, 1.5])
+def test_an_impossible_share_is_told(share):
+    labels = torch.arange(20) % 2
+    with pytest.raises(DataError, match=rf"train={share}: give the share of the train split"):
+        reduced(split(labels, validation=4, calibration=4), labels, labels[:0], train=share)

@@ -148,8 +148,8 @@ def _model(task: Task, materials: Materials, session: Session) -> nn.Module:
         return load_model(task.subject.run, materials, session.device)
     with torch.random.fork_rng():
         torch.manual_seed(task.subject.request.seed)
-        classes, channels = len(materials.train.classes), materials.train.channels
-        model = zoo.build(task.subject.request.arch, classes, channels).to(session.device)
+        classes, (channels, height, width) = len(materials.train.classes), materials.train.images.shape[1:]
+        model = zoo.build(task.subject.request.arch, classes, channels, (height, width)).to(session.device)
     return pretrained(model, materials, task.subject.request, task.out / "plain.pth", session)
 
 
