@@ -63,8 +63,8 @@ class Wrapping(Regime):
         changed = tuple(self.changed(phase, model_exits) if phase.trains_early_exits else phase for phase in own)
         if all(new is old for new, old in zip(changed, own, strict=True)):
             raise TrainingError(
-                f"{type(self).__name__}(base={type(self.base).__name__}(...)) changes nothing: it is for phases in which "
-                "several exits learn, and some regimes only for those in which the backbone learns too. Leave it out, "
+                f"{type(self).__name__}(base={type(self.base).__name__}(...)) changes nothing: it is for phases "
+                "in which several exits learn, some regimes only where the backbone learns too. Leave it out, "
                 "or give another base, e.g. Joint()."
             )
         return changed
