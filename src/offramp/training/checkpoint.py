@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import pickle
 import zipfile
@@ -173,14 +174,29 @@ class Checkpoint:
 def write_checkpoint(folder: Path, checkpoint: Checkpoint) -> None:
     """Replaces the folder's checkpoint in one step: a reader sees the old or the new file, never a part."""
     payload = {**checkpoint.__dict__, "format": FORMAT, "version": VERSION, "state": checkpoint.state.to_dict()}
-    path = folder / FILE_NAME
+    save_in_one_step(payload, folder / FILE_NAME)
+
+
+def save_in_one_step(payload: Any, path: Path) -> None:
+    """Replaces a file by what torch saves of `payload`; where that fails, the file stays as it was.
+
+    Raises:
+        OSError: it cannot be written, e.g. because the disk is full.
+    """
+    # Made in memory first: torch's own writer turns a full disk into a RuntimeError about positions.
+    content = io.BytesIO()
+    torch.save(payload, content)
     beside = path.with_suffix(".tmp")
-    with beside.open("wb") as file:
-        torch.save(payload, file)
-        file.flush()
-        # Without this a power cut can leave the new name on an empty file.
-        os.fsync(file.fileno())
-    beside.replace(path)
+    try:
+        with beside.open("wb") as file:
+            file.write(content.getbuffer())
+            file.flush()
+            # Without this a power cut can leave the new name on an empty file.
+            os.fsync(file.fileno())
+        beside.replace(path)
+    except OSError:
+        beside.unlink(missing_ok=True)
+        raise
 
 
 def read_checkpoint(path: Path) -> Checkpoint:

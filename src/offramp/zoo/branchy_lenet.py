@@ -19,6 +19,7 @@ class BranchyLeNet(nn.Module):
         num_classes: width of the output.
         in_channels: channels of the images.
         image_size: side of the images, or height and width; any.
+        channels: of the three convolutions' outputs.
 
     Source: Teerapittayanon et al. 2016 (BranchyNet) and its authors' code, `networks/lenet_mnist.py`; 1.14 million
     MACs for 28x28 grey images.
@@ -28,11 +29,18 @@ class BranchyLeNet(nn.Module):
         Linear(in_features=720, out_features=84, bias=True)
     """
 
-    def __init__(self, num_classes: int = 10, in_channels: int = 1, image_size: Size = 28) -> None:
+    def __init__(
+        self,
+        num_classes: int = 10,
+        in_channels: int = 1,
+        image_size: Size = 28,
+        *,
+        channels: tuple[int, int, int] = CHANNELS,
+    ) -> None:
         super().__init__()
-        require_at_least_one(num_classes=num_classes, in_channels=in_channels)
+        require_at_least_one(num_classes=num_classes, in_channels=in_channels, channels=min(channels))
         height, width = (_side_after_three(side) for side in height_and_width(image_size))
-        first, second, third = CHANNELS
+        first, second, third = channels
         self.conv1 = nn.Conv2d(in_channels, first, kernel_size=5, padding=PADDING)
         self.pool1 = nn.MaxPool2d(2, ceil_mode=True)
         self.relu1 = nn.ReLU()
