@@ -47,6 +47,8 @@ def run(data: Path | None, options: ClassifyOptions, session: Session) -> int:
     earlier = None if options.network.resume_from is None else ClassifyFolder.of(options.network.resume_from)
     goes_on = earlier is not None and not (options.training.evaluate or options.network.reset_optimizer)
     if earlier is not None:
+        if goes_on:
+            earlier.check_begun()
         facts = earlier.facts()
         options = saved_options.joined(options, facts["options"], strict=goes_on)
         data = data or Path(facts["data"])
@@ -58,7 +60,9 @@ def run(data: Path | None, options: ClassifyOptions, session: Session) -> int:
     try:
         session.deliver(_work(setting, goes_on))
     except KeyboardInterrupt:
-        setting.journal.say(f"Interrupted. Continue with: offramp classify --resume-from {setting.folder.path}")
+        begun = setting.folder.checkpoint.exists()
+        how = f" Continue with: offramp classify --resume-from {setting.folder.path}" if begun else ""
+        setting.journal.say(f"Interrupted.{how}")
         return INTERRUPTED
     return OK
 
