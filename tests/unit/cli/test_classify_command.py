@@ -184,14 +184,26 @@ def test_a_plain_network_needs_no_flags_of_exits(cifar: Path, tmp_path: Path) ->
     assert only["percent"] == 100
 
 
-def test_thresholds_can_be_chosen_by_a_goal(trained: ClassifyFolder, cifar: Path, tmp_path: Path) -> None:
-    tokens = ["-e", "--resume-from", str(trained.path), "-o", str(tmp_path), "--cpu", str(cifar)]
-    assert main(["classify", *tokens, "--calibrate", "drop=50%"]) == 0
+def test_thresholds_can_be_chosen_by_a_goal(failing: Failing, cifar: Path, tmp_path: Path) -> None:
+    tokens = ["-a", "resnet20_cifar_earlyexit", "--epochs", "1", "-b", "32", "--lr", "0.02", "--cpu", str(cifar)]
+    weights = ["--earlyexit_lossweights", "0.4", "-o", str(tmp_path), "-n", "first"]
+    assert main(["classify", *tokens, *weights, "--calibrate", "drop=50%"]) == 0
     (folder,) = tmp_path.iterdir()
     found = results(ClassifyFolder(folder))
     assert found["calibration"]["evidence"]["split"] == "calibration"
     assert found["policy"]["criterion"] == {"name": "entropy"}
     assert ofr.Policy.load(folder / "policy.json").to_dict() == found["policy"]
+    again = ["classify", "-e", "--resume-from", str(folder), "--calibrate", "drop=0%", "-o", str(tmp_path)]
+    assert main(again) == 0
+    assert "may have been trained on them" in failing(1, *again, "--vs", "0.2")
+
+
+def test_thresholds_are_not_chosen_on_images_that_were_trained_on(
+    failing: Failing, trained: ClassifyFolder, tmp_path: Path
+) -> None:
+    tokens = ["-e", "--resume-from", trained.path, "-o", tmp_path / "out", "--calibrate", "drop=50%"]
+    assert "did not hold these images out" in failing(1, "classify", *tokens)
+    assert not (tmp_path / "out").exists()
 
 
 PRUNING = {
@@ -340,7 +352,7 @@ def test_pretrained_downloads_nothing(
 def test_a_changed_data_set_is_not_resumed_on(failing: Failing, trained: ClassifyFolder, tmp_path: Path) -> None:
     write_cifar_batches(blobs(80, 32, 0), blobs(20, 32, 1), tmp_path)
     message = failing(1, "classify", "--resume-from", trained.path, tmp_path)
-    assert "is not divided as in" in message
+    assert "are not divided as in" in message
 
 
 def test_other_images_in_the_same_number_are_not_resumed_on(
@@ -348,7 +360,7 @@ def test_other_images_in_the_same_number_are_not_resumed_on(
 ) -> None:
     other = blobs(120, 32, 0)
     write_cifar_batches(replace(other, labels=other.labels.flip(0)), blobs(40, 32, 1), tmp_path)
-    assert "is not divided as in" in failing(1, "classify", "--resume-from", trained.path, tmp_path)
+    assert "are not divided as in" in failing(1, "classify", "--resume-from", trained.path, tmp_path)
 
 
 def test_a_run_without_a_checkpoint_is_not_gone_on_with(
