@@ -17,13 +17,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from offramp.benchmark.answers import ANSWERS
-from offramp.benchmark.comparing import Board
-from offramp.benchmark.results import Results
+import regimes_tables
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
-SUITE_RESULTS = ROOT / "benchmarks" / "regimes" / "results" / "cpu"
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 MARKED = re.compile(r"(<!-- table: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
@@ -498,21 +495,6 @@ SHOWN = {
 }
 
 
-def regimes(name: str) -> str:
-    """One of the answers about training regimes, from the runs of the CPU suite."""
-    runs = Results(SUITE_RESULTS).all()
-    if not runs:
-        raise FileNotFoundError(SUITE_RESULTS)
-    board, made = Board(runs), runs[0].made
-    seeds = max(len(board.runs(problem, name)) for problem in board.problems for name in board.regimes(problem))
-    source = (
-        f"`offramp bench regimes benchmarks/regimes/cpu.toml`: {len(runs)} runs, up to {seeds} seeds, 95 % intervals; "
-        f"{made['device']}, torch {made['versions']['torch']}, commit {made['commit'][:8]} "
-        f"(`{SUITE_RESULTS.relative_to(ROOT)}`)."
-    )
-    return f"{ANSWERS[name](board) or 'Not measured yet.'}\n\n{source}\n"
-
-
 TABLES: dict[str, Callable[[], str]] = {
     "validity": validity,
     "power": power,
@@ -542,7 +524,7 @@ TABLES: dict[str, Callable[[], str]] = {
         for name, model in SHOWN.items()
         if (verb, name) != ("inspect", "demo")
     },
-    **{name: partial(regimes, name) for name in ANSWERS},
+    **regimes_tables.TABLES,
 }
 
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from offramp.benchmark import comparing, findings
 from offramp.benchmark.comparing import Board
 from offramp.benchmark.findings import PAPER, Candidate, Comparison
-from offramp.benchmark.tables import columns, difference, level, table
+from offramp.benchmark.tables import columns, difference, level, points, table
 from offramp.data import newsgroups
 
 CRITERION = "max_probability"
@@ -84,30 +84,43 @@ def beyond(board: Board) -> str:
     found = findings.candidates(board, CRITERION)
     if not found:
         return ""
-    images = [name for name in board.problems if _shows_images(board, name)]
-    header = ["regime", *board.problems, "beats all three on every image problem", "corrected for all tried"]
-    rows = [_candidate(one, board.problems, images) for one in found]
-    winners = [one.regime for one in found if one.wins(images)]
-    said = (
-        f"Beats disjoint, joint and mixed on every image problem: {', '.join(f'`{name}`' for name in winners)}."
-        if winners
-        else f"None of the {len(found)} regimes tried beats disjoint, joint and mixed on every image problem."
+    groups = image_problems(board)
+    rows = [
+        [
+            one.regime,
+            *(difference(one.margins.get(problem)) for problem in board.problems),
+            _won(one, groups),
+            _won(one, groups, corrected=True),
+        ]
+        for one in found
+    ]
+    said = [f"`{one.regime}` (with {_won(one, groups)})" for one in found if _won(one, groups) != NOWHERE]
+    verdict = (
+        f"Beats disjoint, joint and mixed on both image sets: {', '.join(said)}."
+        if said
+        else f"None of the {len(found)} regimes tried beats disjoint, joint and mixed on both image sets."
     )
-    return f"{said}\n\n{table(header, rows)}"
+    header = ["regime", *board.problems, "beats all three on both sets with", "corrected for all tried"]
+    return f"{verdict}\n\n{table(header, rows)}"
 
 
-def _candidate(one: Candidate, problems: Sequence[str], images: Sequence[str]) -> list[str]:
-    cells = [difference(one.margins.get(problem)) for problem in problems]
-    return [one.regime, *cells, _yes(one.wins(images)), _yes(one.wins(images, corrected=True))]
+NOWHERE = "none"
 
 
-def _shows_images(board: Board, problem: str) -> bool:
-    runs = board.runs(problem, board.regimes(problem)[0])
-    return all(run.config["problem"]["data"] != newsgroups.NAME for run in runs.values())
+def image_problems(board: Board) -> dict[str, list[str]]:
+    """Names of the problems on images by the network's, where it ran on several data sets."""
+    groups: dict[str, dict[str, str]] = {}
+    for problem in board.problems:
+        for regime in board.regimes(problem)[:1]:
+            spec = next(iter(board.runs(problem, regime).values())).config["problem"]
+            if spec["data"] != newsgroups.NAME:
+                groups.setdefault(spec["network"], {})[spec["data"]] = problem
+    return {network: list(sets.values()) for network, sets in groups.items() if len(sets) > 1}
 
 
-def _yes(value: bool) -> str:
-    return "yes" if value else "no"
+def _won(one: Candidate, groups: Mapping[str, Sequence[str]], corrected: bool = False) -> str:
+    """The networks with which it beats the three on every image set."""
+    return ", ".join(name for name, problems in groups.items() if one.wins(problems, corrected)) or NOWHERE
 
 
 def _answer(found: Sequence[Comparison], expected: str, claim: str) -> str:
@@ -120,7 +133,7 @@ def _answer(found: Sequence[Comparison], expected: str, claim: str) -> str:
         f"{claim}: so in {holds} of {len(found)} comparisons, the other way round in {opposite}, not resolved in "
         f"{len(found) - holds - opposite}."
     )
-    rows = [[one.problem, one.what, difference(one.found), one.found.verdict] for one in found]
+    rows = [[one.problem, one.what, points(one.found), one.found.verdict] for one in found]
     return f"{said}\n\n{table(['problem', 'comparison', 'points, 95 % interval', 'verdict'], rows)}"
 
 

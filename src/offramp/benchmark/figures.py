@@ -52,8 +52,8 @@ def _difference(axes: Axes, row: int, found: Interval, colour: str) -> None:
     """A filled point where it is resolved, a hollow one where not; one seed has no interval."""
     reach = [[100 * (found.mean - found.low)], [100 * (found.high - found.mean)]] if found.seeds > 1 else None
     face = colour if found.resolved else "white"
-    look = {"color": colour, "markerfacecolor": face, "markersize": 3, "linewidth": 1}
-    axes.errorbar([100 * found.mean], [row], xerr=reach, fmt="o", **look)
+    place = ([100 * found.mean], [row])
+    axes.errorbar(*place, xerr=reach, fmt="o", color=colour, markerfacecolor=face, markersize=3, linewidth=1)
 
 
 def _frontier(axes: Axes, board: Board, problem: str, regime: str, criterion: str, look: Mapping[str, Any]) -> None:
