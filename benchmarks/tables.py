@@ -206,6 +206,53 @@ def beside_nncf() -> str:
     return table(header, rows, origin("beside_nncf", "beside_nncf", theirs, what))
 
 
+def distiller() -> str:
+    """The label-gated total, the label-free one at the same rates, and the deployed one, at the manual's thresholds."""
+    data = load("distiller")
+    rows = [
+        [
+            name.removesuffix("_cifar_earlyexit"),
+            f"{r['threshold']:g}",
+            f"{r['label_gated_exit_percent']:.1f} %",
+            f"{r['label_gated_top1']:.1f} %",
+            f"{r['same_rate_top1']:.1f} %",
+            f"{r['overstatement_points']:+.1f}",
+            f"{r['deployed_exit_percent']:.1f} %",
+            f"{r['deployed_top1']:.1f} %",
+        ]
+        for name, run in data["runs"].items()
+        for r in run["oracle"]
+    ]
+    samples = next(iter(data["runs"].values()))["oracle"][0]["samples"]
+    what = (
+        f"{data['training_images']:,} training images, {data['epochs']} epochs, seed {data['seed']}, {samples:,} test "
+        "images; total Top1 of the network with its exit, and the share that left early"
+    )
+    header = [
+        "network",
+        "T",
+        "left by the label",
+        "label-gated",
+        "label-free at that rate",
+        "points",
+        "left",
+        "deployed",
+    ]
+    return table(header, rows, origin("distiller", "distiller", data, what))
+
+
+def distiller_pass() -> str:
+    """Time of a pass with exits beside the plain network's."""
+    data = load("distiller")
+    found = data["validation_pass"]
+    rows = [[f"{r['left_early']:.0%}", f"{r['time_ratio']:.2f}", f"{r['macs_ratio']:.2f}"] for r in found["passes"]]
+    what = (
+        f"ResNet-20, {found['samples']:,} images of 32x32 in batches of {found['batch']}, the variants taking turns "
+        "batch by batch"
+    )
+    return table(["left early", "time / plain", "MACs / plain"], rows, origin("distiller", "distiller", data, what))
+
+
 def _seeds(values: Sequence[Any], form: str) -> str:
     return " / ".join("never" if value is None else form.format(value) for value in values)
 
@@ -456,6 +503,8 @@ TABLES: dict[str, Callable[[], str]] = {
     "criteria_matrix": criteria_matrix,
     "calibration_speed": calibration_speed,
     "beside_nncf": beside_nncf,
+    "distiller": distiller,
+    "distiller_pass": distiller_pass,
     "compression_searches": compression_searches,
     "compression_overhead": compression_overhead,
     "compression_fashion": compression_fashion,
