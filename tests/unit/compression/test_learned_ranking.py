@@ -11,6 +11,8 @@ import torch
 from torch import nn
 from torch.nn.functional import cross_entropy
 
+import offramp as ofr
+from offramp.compression import EarlyExit, Trainer
 from offramp.compression.algorithms import FilterPruning, Workshop
 from offramp.compression.learned_ranking import Evolution, Trial, ranked, unchanged
 from offramp.errors import CompressionError
@@ -117,6 +119,28 @@ def test_the_random_state_and_the_model_are_left_alone_and_the_search_is_kept():
     assert {k: v.tolist() for k, v in again.kept(again.model).items()} == {
         k: v.tolist() for k, v in pruner.kept(model).items()
     }
+
+
+def test_a_configuration_of_nncf_runs_to_its_end():
+    node = {
+        "algorithm": "filter_pruning",
+        "pruning_init": 0.5,
+        "params": {
+            "pruning_target": 0.5,
+            "schedule": "baseline",
+            "interlayer_ranking_type": "learned_ranking",
+            "legr_params": {"generations": 3, "train_steps": 1, "max_pruning": 0.6, "random_seed": 7},
+        },
+    }
+    trainer = Trainer(data(), data(), lr=0.01)
+    config = {"input_info": {"sample_size": [2, 1, 6, 6]}, "compression": node}
+    loop = EarlyExit(maximal_total_epochs=2, maximal_relative_accuracy_degradation=50)
+    outcome = ofr.compress(trained(), config, loop=loop, progress=False, **trainer.functions)
+    pruner = outcome.controller.compressors[0]
+    assert outcome.holds
+    assert pruner.settings.generations == 3
+    assert pruner.ranking is not None
+    assert 0 < outcome.statistics.compression_rate <= 0.5
 
 
 @pytest.mark.parametrize("missing", ["data", "loss"])
