@@ -8,6 +8,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from offramp.backbones import map_tensors
 from offramp.regimes.losses import FIRST, ExitLoss, Losses, Step, WeightedCrossEntropy
@@ -57,11 +58,12 @@ class LearnedWeightsLoss(nn.Module, ExitLoss):
     ) -> None:
         super().__init__()
         self.inner, self.keep, self.every, self.rate = inner, keep, every, rate
-        self.weigh = SampleWeights(len(inner.weights), spread, width)
+        self.spread, self.width = spread, width
         self._model: tuple[nn.Module, ...] = ()
 
     def begins(self, model: nn.Module) -> None:
-        """Remembers the model, in a tuple so that it is no part of the loss."""
+        """Builds the weights' network, and remembers the model, in a tuple so that it is no part of the loss."""
+        self.weigh = SampleWeights(len(self.inner.weights), self.spread, self.width)
         self._model = (model,)
 
     def check(self, exits: int) -> None:
@@ -95,7 +97,9 @@ class LearnedWeightsLoss(nn.Module, ExitLoss):
         So several processes average it, and the optimizer of the phase takes the step.
         """
         parameters = list(self.weigh.parameters())
-        gradients = torch.autograd.grad(self.ahead(labels, step), parameters)
+        # Fused attention has no second derivative.
+        with sdpa_kernel(SDPBackend.MATH):
+            gradients = torch.autograd.grad(self.ahead(labels, step), parameters)
         pairs = zip(parameters, gradients, strict=True)
         return self.rate * torch.stack([((p - p.detach()) * g).sum() for p, g in pairs]).sum()
 

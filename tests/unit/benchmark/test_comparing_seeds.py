@@ -152,8 +152,14 @@ def test_answers_carry_their_evidence(board):
     assert beyond.splitlines()[-1].endswith("| none | none |")
     assert "| one | +" in answers.ANSWERS["regimes_compute"](board)
     paper = answers.ANSWERS["regimes_paper"](board)
-    assert "| ResNet-34 / CIFAR-100 | paper, unequal compute | 73.79 | 74.17 | **75.88** |" in paper
+    assert "| ResNet-34 / CIFAR-100 | paper | 73.79 | 74.17 | **75.88** |" in paper
+    assert "| ViT-T / ImageNet | paper | **71.61** | 68.39 | 71.20 |" in paper
+    assert "| one | here, mixed trained twice as long | 49." in paper
+    assert "**52." in paper
     assert "| one | here, equal compute |" in paper
+    full = answers.ANSWERS["regimes_full"](board)
+    assert "Trained twice as long, mixed is better than joint within 100 %: so in 2 of 2 comparisons" in full
+    assert "At equal compute, mixed is better than joint within 100 %: so in 2 of 4 comparisons" in full
     assert answers.ANSWERS["regimes_overview"](board).count("| one |") == 7
 
 

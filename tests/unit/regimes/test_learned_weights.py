@@ -26,9 +26,9 @@ def batch(n: int = 12) -> tuple[Tensor, Tensor]:
 
 
 def loss_for(model: ofr.ExitModel, **options: Any) -> LearnedWeightsLoss:
-    loss: Any = LearnedWeights(**options).phases(model.exits, 1)[0].loss.double()
+    loss: Any = LearnedWeights(**options).phases(model.exits, 1)[0].loss
     loss.begins(model)
-    return loss
+    return loss.double()
 
 
 def test_at_first_every_sample_counts_the_same():
@@ -118,6 +118,22 @@ def test_samples_leave_in_fixed_numbers_the_surest_first():
     sure = [z.softmax(-1).amax(-1) for z in logits]
     assert sure[0][leaving == 0].min() >= sure[0][leaving != 0].max()
     assert sure[1][leaving == 1].min() >= sure[1][leaving == 2].max()
+
+
+class Attending(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        heads = x[:, None]
+        return x + F.scaled_dot_product_attention(heads, heads, heads)[:, 0]
+
+
+def test_fused_attention_can_be_looked_ahead_of():
+    backbone = nn.Sequential(nn.Linear(4, 8), Attending(), nn.Linear(8, 8), Attending(), nn.Flatten(), nn.Linear(40, 3))
+    model = ofr.attach(backbone, at=["1"], example=torch.zeros(1, 5, 4))
+    x, y = torch.randn(8, 5, 4), torch.randint(3, (8,))
+    loss = loss_for(model).float()
+    nn.init.normal_(loss.weigh.out.weight)
+    loss(model(x), y, Step(inputs=x, lr=0.1)).total.backward()
+    assert all(p.grad.any() for p in loss.weigh.parameters())
 
 
 def test_it_combines():
