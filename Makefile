@@ -16,7 +16,7 @@ demo: $(VENV)/.installed-all
 	$(RUN) offramp demo --out $(OUT)
 
 test: $(VENV)/.installed-dev
-	$(RUN) pytest
+	$(RUN) pytest --numprocesses auto --maxprocesses 8 --dist loadfile
 
 lint: $(VENV)/.installed-dev
 	$(RUN) ruff check .

@@ -13,6 +13,7 @@ import json
 import re
 import sys
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -105,18 +106,42 @@ def searches() -> str:
     return table(header, rows, origin("searches", "searches", data, what))
 
 
+def criteria_matrix() -> str:
+    """Every criterion by every goal: its mean gain over the recordings, and how often it is among the best."""
+    data = load("criteria_by_goal")
+    cells: dict[str, dict[str, list[tuple[float, bool]]]] = {}
+    for found in data["recordings"]:
+        for choice in found["advice"]["choices"]:
+            gains = cells.setdefault(choice["criterion"]["name"], {}).setdefault(_short(choice["goal_in_words"]), [])
+            gains.append((100 * choice["gain"]["value"], choice["equal_to_best"]))
+    goals = list(next(iter(cells.values())))
+
+    def told(gains: list[tuple[float, bool]]) -> str:
+        return f"{sum(g for g, _ in gains) / len(gains):+.2f}, {sum(best for _, best in gains)} of {len(gains)}"
+
+    def worth(name: str) -> float:
+        return -sum(gain for gains in cells[name].values() for gain, _ in gains)
+
+    rows = [[f"`{name}`", *(told(cells[name][goal]) for goal in goals)] for name in sorted(cells, key=worth)]
+    what = f"mean gain in points, and on how many recordings it is the best or not told from it; {data['folds']} folds"
+    return table(["criterion", *goals], rows, origin("criteria_by_goal", "criteria_by_goal", data, what))
+
+
 def criteria_by_goal() -> str:
-    """Criteria for goals, judged on held-out folds."""
+    """The best criterion for every goal on every recording, judged on held-out folds."""
     data = load("criteria_by_goal")
     rows = []
     for found in data["recordings"]:
+        best: dict[str, dict[str, Any]] = {}
         for choice in found["advice"]["choices"]:
+            best.setdefault(choice["goal_in_words"], choice)
+        for goal, choice in best.items():
             gain, drop, macs = choice["gain"], choice["drop"], choice["macs_share"]
             rows.append(
                 [
                     found["population"],
-                    choice["goal_in_words"],
-                    f"`{choice['criterion']['name']}`{' =' if choice['equal_to_best'] else ''}",
+                    _short(goal),
+                    f"`{choice['criterion']['name']}`",
                     f"{choice['accuracy']:.2%}",
                     f"{100 * drop['value']:+.2f} [{100 * drop['low']:+.2f}, {100 * drop['high']:+.2f}]",
                     f"{macs['value']:.3f} [{macs['low']:.3f}, {macs['high']:.3f}]",
@@ -124,11 +149,19 @@ def criteria_by_goal() -> str:
                 ]
             )
     what = (
-        f"{data['folds']} folds, seed {data['seed']}, intervals of {100 * data['confidence']:g} % by resampling; drop "
-        "and gain in points; = is the best criterion for the goal, or not told from it"
+        f"the best criterion of each; {data['folds']} folds, seed {data['seed']}, intervals of "
+        f"{100 * data['confidence']:g} % by resampling; drop and gain in points; all criteria are in the file"
     )
     header = ["recording", "goal", "criterion", "accuracy", "drop", "MACs of plain", "gain"]
     return table(header, rows, origin("criteria_by_goal", "criteria_by_goal", data, what))
+
+
+def _short(goal: str) -> str:
+    return (
+        goal.replace(", judged on the calibration samples", "")
+        .replace(", certified at delta = ", ", delta ")
+        .replace(" of the plain network", "")
+    )
 
 
 def calibration_speed() -> str:
@@ -149,33 +182,43 @@ def calibration_speed() -> str:
 
 
 def runtime() -> str:
-    """Speed-up over the plain network, and percent of the bound, for batches."""
-    data = load("runtime")
-    header = ["network", "batch", "threads", "backend", "leaving", "speed-up", "% of the bound"]
-    names = ("network", "batch", "threads", "backend", "exit_rate", "speed_up", "percent_of_bound")
-    rows = [[str(r[name]) for name in names] for r in data["rows"] if r["batch"] > 1]
-    return table(header, rows, origin("runtime", "runtime", data, f"medians of {data['rounds']} interleaved rounds"))
+    """Speed-up over the plain network, and percent of the bound, for batches of networks with random weights."""
+    return _rates("runtime", [0.0, 0.25, 0.5, 0.75], ["nobody", "25 %", "50 %", "75 %"])
+
+
+def trained() -> str:
+    """The same for the demo's network under its policy."""
+    return _rates("runtime", ["policy", "policy, stream"], ["batch by batch", "as a stream"])
+
+
+def _rates(name: str, rates: Sequence[float | str], titles: Sequence[str]) -> str:
+    data = load(name)
+    cells: dict[tuple[str, ...], dict[float | str, str]] = {}
+    for r in data["rows"]:
+        if r["batch"] > 1 and r["exit_rate"] in rates:
+            case = tuple(str(r[key]) for key in ("network", "batch", "backend", "threads"))
+            cells.setdefault(case, {})[r["exit_rate"]] = f"{r['speed_up']:.2f} x, {r['percent_of_bound']:.0f} %"
+    rows = [[*case, *(found.get(rate, "n/a") for rate in rates)] for case, found in cells.items()]
+    rounds = sorted({r["rounds"] for r in data["rows"]})
+    what = f"speed-up over plain, and percent of the bound; medians of {rounds[0]} to {rounds[-1]} interleaved rounds"
+    header = ["network", "batch", "backend", "threads", *titles]
+    return table(header, rows, origin("runtime", "runtime", data, what))
 
 
 def single() -> str:
     """Batch 1: leaving at each exit, over the plain network and over the stages up to there."""
     data = load("runtime")
-    header = ["network", "threads", "backend", "leaving at", "plain", "with exits", "over plain", "over its stages"]
-    rows = [
-        [
-            r["network"],
-            str(r["threads"]),
-            r["backend"],
-            r["exit_rate"],
-            f"{r['plain_ms']:.2f} ms",
-            f"{r['runtime_ms']:.2f} ms",
-            f"{r['runtime_ms'] / r['plain_ms']:.3f}",
-            f"{r['runtime_over_bound']:.3f}",
-        ]
-        for r in data["rows"]
-        if r["batch"] == 1
-    ]
-    return table(header, rows, origin("runtime", "runtime", data, "medians of interleaved rounds, one sample a call"))
+    cells: dict[tuple[str, ...], list[str]] = {}
+    for r in data["rows"]:
+        if r["batch"] == 1:
+            case = (r["network"], r["backend"], str(r["threads"]), f"{r['plain_ms']:.2f} ms")
+            share = f"{r['runtime_ms'] / r['plain_ms']:.3f}, {r['runtime_over_bound']:.3f}"
+            # Plain is timed once for all exits of a case.
+            cells.setdefault(case, []).append(share)
+    what = "time over plain, and over the time of the stages up to there; medians of interleaved rounds"
+    rows = [[*case, *found] for case, found in cells.items()]
+    header = ["network", "backend", "threads", "plain", *(f"leaving at exit {k}" for k in range(2)), "nothing leaves"]
+    return table(header, rows, origin("runtime", "runtime", data, what))
 
 
 def earlyon() -> str:
@@ -306,20 +349,44 @@ def cut_matrix() -> str:
     return table(header, rows, origin("cut_matrix", "cut_matrix", data, what))
 
 
+def shown(command: str) -> str:
+    """What a command printed, as a block."""
+    data = load("shown")
+    said = next((c for c in data["commands"] if c["command"].startswith(f"offramp {command}")), None)
+    if said is None:
+        raise FileNotFoundError(f"benchmarks/results/shown.json has no `offramp {command}`")
+    what = f"as printed on {data['device']}, torch {data['versions']['torch']}, commit {data['commit'][:8]}"
+    return f"```text\n$ {said['command']}\n{said['said']}\n```\n\n`python benchmarks/shown.py`: {what}.\n"
+
+
+SHOWN = {
+    "timm": "timm:resnet18",
+    "bert": "hf:bert",
+    "demo": "RUN",
+}
 TABLES: dict[str, Callable[[], str]] = {
     "validity": validity,
     "power": power,
     "searches": searches,
     "criteria_by_goal": criteria_by_goal,
+    "criteria_matrix": criteria_matrix,
     "calibration_speed": calibration_speed,
     "runtime": runtime,
     "single": single,
+    "trained": trained,
     "earlyon": earlyon,
     "export_matrix": export_matrix,
     "rebatching": rebatching,
     "large_batches": large_batches,
     "cut_matrix": cut_matrix,
     "demo": demo,
+    "shown_inspect_demo": partial(shown, "inspect resnet_small"),
+    **{
+        f"shown_{verb}_{name}": partial(shown, f"{verb} {model}")
+        for verb in ("inspect", "verdict", "export")
+        for name, model in SHOWN.items()
+        if (verb, name) != ("inspect", "demo")
+    },
 }
 
 

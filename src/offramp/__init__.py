@@ -47,10 +47,10 @@ _HOME = {
     "verdict": "offramp.verdicts",
     "Verdict": "offramp.verdicts",
 }
-_MODULES = ("compression", "criteria", "errors", "goals", "heads", "metrics", "regimes")
+_MODULES = ("compression", "criteria", "errors", "goals", "heads", "metrics", "regimes", "training")
 
 if TYPE_CHECKING:
-    from offramp import compression, criteria, errors, goals, heads, metrics, regimes
+    from offramp import compression, criteria, errors, goals, heads, metrics, regimes, training
     from offramp.advice import Advice, advise
     from offramp.backbones import inspect
     from offramp.budgeting import by_deadline, within_total
@@ -110,6 +110,7 @@ __all__ = [
     "train_ensemble",
     "train_gates",
     "train_schedule",
+    "training",
     "verdict",
     "within_total",
 ]

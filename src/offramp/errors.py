@@ -76,6 +76,14 @@ class DataError(OfframpError):
     """A data file is missing, truncated, or not what its checksum promises."""
 
 
+class AnalysisError(OfframpError, ValueError):
+    """An analysis was asked for with impossible parameters, or of activations and weights that do not fit."""
+
+
+class BenchmarkError(OfframpError, ValueError):
+    """A benchmark's file has mistakes, or results on disk do not belong to what is asked for."""
+
+
 class ExportError(OfframpError, RuntimeError):
     """A model cannot be written in a form: an operation does not convert, or what was written decides otherwise."""
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,10 +12,10 @@ import torch
 from torch import Tensor
 
 from offramp.criteria import Always, Criterion, criterion_from_dict
-from offramp.errors import FileFormatError, PolicyError
+from offramp.documents import DocumentKind
+from offramp.errors import PolicyError
 
-FORMAT = "offramp.policy"
-VERSION = 1
+KIND = DocumentKind("offramp.policy", 1, "policy", "Write one with Policy.save or `offramp calibrate`.")
 NEVER = math.inf
 
 
@@ -165,32 +164,26 @@ class Policy:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data with format and version; infinite thresholds as the strings "inf" and "-inf"."""
-        return {
-            "format": FORMAT,
-            "version": VERSION,
-            "criterion": self.criterion.to_dict(),
-            "thresholds": [t if math.isfinite(t) else str(t) for t in self.thresholds],
-            "temperatures": None if self.temperatures is None else list(self.temperatures),
-        }
+        return KIND.stamp(
+            {
+                "criterion": self.criterion.to_dict(),
+                "thresholds": [t if math.isfinite(t) else str(t) for t in self.thresholds],
+                "temperatures": None if self.temperatures is None else list(self.temperatures),
+            }
+        )
 
     @classmethod
-    def from_dict(cls, data: Any) -> Policy:
-        """Inverse of `to_dict`.
+    def from_dict(cls, data: Any, where: str | Path = "What was given") -> Policy:
+        """Inverse of `to_dict`; `where` is the file it is from, for errors.
 
         Raises:
             FileFormatError: not a policy, or written by a newer version.
         """
-        if not isinstance(data, dict) or data.get("format") != FORMAT:
-            raise FileFormatError(f'Not an offramp policy: expected an object with "format": "{FORMAT}".')
-        if data.get("version") != VERSION:
-            raise FileFormatError(
-                f"The policy has format version {data.get('version')!r}, this offramp reads version {VERSION}. "
-                "Install a newer offramp, or calibrate again."
-            )
+        data = KIND.check(data, where)
         try:
             return cls(criterion_from_dict(data["criterion"]), data["thresholds"], data.get("temperatures"))
         except KeyError as error:
-            raise FileFormatError(f"The policy has no field {error}.") from error
+            raise KIND.damaged(where, error) from error
 
     def save(self, path: str | Path) -> None:
         """Writes the policy as a JSON file.
@@ -198,12 +191,7 @@ class Policy:
         Raises:
             FileFormatError: it cannot be written there.
         """
-        try:
-            Path(path).write_text(json.dumps(self.to_dict(), indent=2) + "\n", encoding="utf8")
-        except OSError as error:
-            raise FileFormatError(
-                f"The policy cannot be written to {path} ({error}). Choose a folder you can write to."
-            ) from error
+        KIND.write(path, self.to_dict())
 
     @classmethod
     def load(cls, path: str | Path) -> Policy:
@@ -212,17 +200,7 @@ class Policy:
         Raises:
             FileFormatError: the file is missing, no JSON, or no policy.
         """
-        try:
-            data = json.loads(Path(path).read_text(encoding="utf8"))
-        except FileNotFoundError as error:
-            raise FileFormatError(
-                f"There is no policy file {path}. Write one with Policy.save or `offramp calibrate`."
-            ) from error
-        except (OSError, ValueError) as error:
-            raise FileFormatError(
-                f"{path} cannot be read as JSON ({error}). Restore it, or calibrate again."
-            ) from error
-        return cls.from_dict(data)
+        return cls.from_dict(KIND.read(path), path)
 
 
 def always(exit: int) -> Policy:

@@ -19,14 +19,14 @@ from torch import Tensor
 
 from offramp.cost import Cost
 from offramp.decisions import Decisions
+from offramp.documents import DocumentKind
 from offramp.errors import FileFormatError, RecordingError
 from offramp.policy import Policy
 
 if TYPE_CHECKING:
     from offramp.exit_model import ExitModel
 
-FORMAT = "offramp.recording"
-VERSION = 1
+KIND = DocumentKind("offramp.recording", 1, "recording", "Write one with Recording.save.")
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,8 +81,9 @@ class Recording:
                 f"Recording(logits=...) has the shape {list(self.logits.shape)}; it must be [exits, n, classes] "
                 "with at least one of each."
             )
-        bad = ~self.logits.isfinite()
-        if bad.any():
+        # The extremes first: they take no memory of the logits' size, and are finite where all is well.
+        if not all(bound.isfinite() for bound in self.logits.aminmax()):
+            bad = ~self.logits.isfinite()
             exit, row, _ = bad.nonzero()[0].tolist()
             value = self.logits[exit, row][bad[exit, row]][0].item()
             raise RecordingError(
@@ -201,13 +202,7 @@ class Recording:
         Raises:
             FileFormatError: it cannot be written there, or `meta` is no plain data.
         """
-        header = {
-            "format": FORMAT,
-            "version": VERSION,
-            "macs": self.macs,
-            "head_macs": self.head_macs,
-            "meta": self.meta,
-        }
+        header = KIND.stamp({"macs": self.macs, "head_macs": self.head_macs, "meta": self.meta})
         tensors = {"logits": self.logits.contiguous()}
         if self.labels is not None:
             tensors["labels"] = self.labels
@@ -233,18 +228,12 @@ class Recording:
         except FileNotFoundError as error:
             raise FileFormatError(f"There is no recording {path}. Write one with Recording.save.") from error
         except (OSError, ValueError, safetensors.SafetensorError) as error:
-            raise FileFormatError(f"{path} is damaged or no recording ({error}).") from error
-        if not isinstance(header, dict) or header.get("format") != FORMAT:
-            raise FileFormatError(f"{path} is no recording. Write one with Recording.save.")
-        if header.get("version") != VERSION:
-            raise FileFormatError(
-                f"{path} is a recording of format version {header.get('version')!r}, this offramp reads version "
-                f"{VERSION}. Install a newer offramp, or record again."
-            )
+            raise KIND.damaged(path, error) from error
+        header = KIND.check(header, path)
         try:
             return cls(tensors["logits"], tensors.get("labels"), header["macs"], header["head_macs"], header["meta"])
         except KeyError as error:
-            raise FileFormatError(f"{path} is a recording without {error}. Record again.") from error
+            raise KIND.damaged(path, error) from error
 
 
 def simulate(recording: Recording, policy: Policy) -> Decisions:

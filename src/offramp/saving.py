@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -14,12 +13,12 @@ import torch
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
+from offramp.documents import DocumentKind
 from offramp.errors import FileFormatError
 from offramp.exit_model import ExitModel, attach
 from offramp.heads import HEADS, ExitHead, Head
 
-FORMAT = "offramp.exit_model"
-VERSION = 1
+KIND = DocumentKind("offramp.exit_model", 1, "saved model", "Write one with ExitModel.save.")
 WEIGHTS = "exit_model.safetensors"
 DESCRIPTION = "exit_model.json"
 FIELDS = ("backbone", "cuts", "num_classes", "heads", "example", "meta")
@@ -36,8 +35,6 @@ def save(model: ExitModel, folder: str | Path, meta: dict[str, Any] | None = Non
     leaves, tree = list(model.signature.leaves), model.signature.tree
     tensors |= {f"example.{i}": x.contiguous() for i, x in enumerate(leaves) if isinstance(x, Tensor)}
     description = {
-        "format": FORMAT,
-        "version": VERSION,
         "backbone": type(model.backbone).__name__,
         "cuts": list(model.cuts),
         "num_classes": model.num_classes,
@@ -51,13 +48,12 @@ def save(model: ExitModel, folder: str | Path, meta: dict[str, Any] | None = Non
     try:
         path.mkdir(parents=True, exist_ok=True)
         safetensors.torch.save_file(tensors, path / f"{WEIGHTS}.part")
-        (path / f"{DESCRIPTION}.part").write_text(json.dumps(description, indent=2) + "\n", encoding="utf8")
-        for name in (WEIGHTS, DESCRIPTION):
-            (path / f"{name}.part").replace(path / name)
-    except (OSError, TypeError, safetensors.SafetensorError) as error:
+        # The description first: where meta is no plain data, the weights of before stay.
+        KIND.write(path / DESCRIPTION, description)
+        (path / f"{WEIGHTS}.part").replace(path / WEIGHTS)
+    except (OSError, safetensors.SafetensorError) as error:
         raise FileFormatError(
-            f"The model cannot be written to {path} ({error}). Choose a folder you can write to, and keep to numbers, "
-            "strings, lists and dicts in meta and in inputs that are no tensors."
+            f"The model cannot be written to {path} ({error}). Choose a folder you can write to."
         ) from error
 
 
@@ -68,19 +64,7 @@ def describe(folder: str | Path) -> dict[str, Any]:
         FileFormatError: there is none, or it is of another kind or a newer version.
     """
     path = Path(folder) / DESCRIPTION
-    try:
-        data = json.loads(path.read_text(encoding="utf8"))
-    except FileNotFoundError as error:
-        raise FileFormatError(f"There is no saved model in {folder} (no {DESCRIPTION}).") from error
-    except (OSError, ValueError) as error:
-        raise FileFormatError(f"{path} cannot be read ({error}). Restore it, or save the model again.") from error
-    if not isinstance(data, dict) or data.get("format") != FORMAT:
-        raise FileFormatError(f'{path} does not describe a saved model: expected an object with "format": "{FORMAT}".')
-    if data.get("version") != VERSION:
-        raise FileFormatError(
-            f"{path} has format version {data.get('version')!r}, this offramp reads version {VERSION}. Install a newer "
-            "offramp, or save the model again."
-        )
+    data = KIND.read(path)
     missing = [name for name in FIELDS if name not in data]
     if missing:
         raise FileFormatError(f"{path} lacks the fields {missing}: restore it, or save the model again.")

@@ -23,10 +23,11 @@ def main(tokens: Sequence[str] | None = None) -> int:
     from cyclopts import CycloptsError
 
     from offramp.cli.app import app
+    from offramp.cli.classify_arguments import spread
 
     given = list(sys.argv[1:] if tokens is None else tokens)
     try:
-        code = app(given, exit_on_error=False, result_action="return_value")
+        code = app(spread(given), exit_on_error=False, result_action="return_value")
     except CycloptsError:
         return failures.USAGE  # cyclopts has said why
     except KeyboardInterrupt as stop:

@@ -5,7 +5,20 @@ from __future__ import annotations
 from cyclopts import App
 
 import offramp
-from offramp.cli import advise, calibrate, compress, demo, evaluate, export, inspect, report, train, verdict
+from offramp.cli import (
+    advise,
+    bench,
+    calibrate,
+    classify,
+    compress,
+    demo,
+    evaluate,
+    export,
+    inspect,
+    report,
+    train,
+    verdict,
+)
 
 app = App(
     name="offramp",
@@ -22,5 +35,7 @@ app.command(advise.advise)
 app.command(evaluate.evaluate)
 app.command(verdict.verdict)
 app.command(compress.compress)
+app.command(classify.classify)
 app.command(report.report)
 app.command(export.export)
+app.command(bench.app)

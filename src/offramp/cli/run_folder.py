@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import MISSING, asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from offramp.documents import DocumentKind
 from offramp.errors import FileFormatError, TrainingError
 
-FORMAT = "offramp.run"
-VERSION = 1
+RUN = DocumentKind("offramp.run", 1, "description of a run", "Train one with: offramp train --out RUN")
+CALIBRATION = DocumentKind("offramp.calibration", 1, "calibration", "Calibrate again with: offramp calibrate RUN")
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,9 @@ class Request:
         lr: initial learning rate; None for the optimizer's default.
         schedule: of the learning rate.
         warmup: epochs over which it rises first.
-        weights: of the exits' losses: "mean", "depth", or one per early exit.
+        weights: of the exits' losses: "mean", "depth", "ramp", or one per early exit.
+        regime: names of regimes, each of which wraps the next.
+        regime_options: "parameter=value" for them.
     """
 
     arch: str
@@ -49,6 +51,8 @@ class Request:
     schedule: str
     warmup: float
     weights: str | tuple[float, ...]
+    regime: tuple[str, ...] = ("joint",)
+    regime_options: tuple[str, ...] = ()
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any], where: Path) -> Request:
@@ -57,7 +61,9 @@ class Request:
         Raises:
             FileFormatError: fields are missing or unknown.
         """
-        wrong = sorted({field.name for field in fields(cls)} ^ set(data))
+        known = {field.name for field in fields(cls)}
+        needed = {field.name for field in fields(cls) if field.default is MISSING}
+        wrong = sorted((set(data) - known) | (needed - set(data)))
         if wrong:
             raise FileFormatError(f"{where} has missing or unknown fields: {', '.join(wrong)}. Train again.")
         values: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in data.items()}
@@ -126,7 +132,7 @@ class RunFolder:
 
     def describe(self, request: Request, **facts: Any) -> None:
         """Writes `run.json`: what was asked for, and facts about data and surroundings."""
-        self.write(self.description, {"format": FORMAT, "version": VERSION, "request": asdict(request), **facts})
+        RUN.write(self.description, {"request": asdict(request), **facts})
 
     @property
     def facts(self) -> dict[str, Any]:
@@ -135,13 +141,7 @@ class RunFolder:
         Raises:
             FileFormatError: there is none, or it is damaged.
         """
-        data = self.read(self.description, "Train one with: offramp train --out RUN")
-        if data.get("format") != FORMAT or data.get("version") != VERSION:
-            raise FileFormatError(
-                f"{self.description} holds {data.get('format')!r} version {data.get('version')!r}; this offramp reads "
-                f"{FORMAT!r} version {VERSION}."
-            )
-        return data
+        return RUN.read(self.description)
 
     def check(self) -> None:
         """Makes sure that this is a run: what is missing later is then a step, not the whole folder.
@@ -159,29 +159,3 @@ class RunFolder:
             FileFormatError: `run.json` is missing or damaged.
         """
         return Request.from_dict(self.facts.get("request", {}), self.description)
-
-    def read(self, path: Path, remedy: str) -> dict[str, Any]:
-        """A JSON file of the run.
-
-        Args:
-            path: one of the paths of this folder.
-            remedy: how to get the file where it is missing.
-
-        Raises:
-            FileFormatError: missing or damaged.
-        """
-        try:
-            data = json.loads(path.read_text(encoding="utf8"))
-        except FileNotFoundError as error:
-            raise FileFormatError(f"There is no {path}. {remedy}") from error
-        except (OSError, ValueError) as error:
-            raise FileFormatError(f"{path} is damaged ({error}). {remedy}") from error
-        if not isinstance(data, dict):
-            raise FileFormatError(f"{path} is damaged: it holds no object. {remedy}")
-        return data
-
-    def write(self, path: Path, data: Mapping[str, Any]) -> None:
-        """Replaces a JSON file of the run in one step."""
-        beside = path.with_name(path.name + ".part")
-        beside.write_text(json.dumps(data, indent=2) + "\n", encoding="utf8")
-        beside.replace(path)

@@ -26,6 +26,8 @@ def train(
     lr: float | None = None,
     schedule: str = "cosine",
     warmup: float = 0.0,
+    regime: List = None,
+    regime_options: List = None,
     regime_weights: List = None,
     validation: int | float | None = None,
     calibration: int | float | None = None,
@@ -49,7 +51,10 @@ def train(
         lr: initial learning rate; by default the optimizer's.
         schedule: of the learning rate: cosine, step or constant.
         warmup: epochs over which it rises from 0 first.
-        regime_weights: of the exits' losses: mean, depth, or one number per early exit.
+        regime: how the exits learn: joint (default), disjoint, mixed, ...; several names wrap one another, the
+            outermost first.
+        regime_options: its parameters, e.g. first=4 for the epochs of the first phase, or joint.lr_factor=0.1.
+        regime_weights: of the exits' losses: mean, depth, ramp, or one number per early exit.
         validation: size of the validation split, as a count or a share of the training part.
         calibration: size of the calibration split, likewise.
         out: run folder; by default runs/ARCH-DATA-seedSEED.
@@ -78,8 +83,11 @@ def train(
             schedule=schedule,
             warmup=warmup,
             weights=parse_weights(regime_weights),
+            regime=tuple(regime or ("joint",)),
+            regime_options=tuple(regime_options or ()),
         )
     )
+    training.regime_of(request)
     folder = RunFolder(out or Path("runs") / f"{arch}-{data}-seed{request.seed}")
     result = training.train(folder, request, session, resume)
     session.say(f"Next: offramp calibrate {folder.path}")
@@ -94,11 +102,11 @@ def parse_weights(given: list[str] | None) -> str | tuple[float, ...]:
     """
     if not given:
         return "mean"
-    if given in (["mean"], ["depth"]):
+    if given in (["mean"], ["depth"], ["ramp"]):
         return given[0]
     try:
         return tuple(float(weight) for weight in given)
     except ValueError as error:
         raise UsageError(
-            f"--regime-weights {' '.join(given)}: give mean, depth, or one number per early exit."
+            f"--regime-weights {' '.join(given)}: give mean, depth, ramp, or one number per early exit."
         ) from error

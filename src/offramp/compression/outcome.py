@@ -13,10 +13,10 @@ from torch import nn
 from offramp.compression.controller import CompressionStatistics, Controller
 from offramp.compression.loops import Stop
 from offramp.compression.tolerance import Tolerance
-from offramp.errors import CompressionError, FileFormatError
+from offramp.documents import DocumentKind
+from offramp.errors import CompressionError
 
-FORMAT = "offramp.compression"
-VERSION = 1
+KIND = DocumentKind("offramp.compression", 1, "outcome of a compression", "Write one with `offramp compress`.")
 
 
 @dataclass(frozen=True)
@@ -147,9 +147,7 @@ class Outcome:
 
     def to_dict(self) -> dict[str, Any]:
         """Everything but model and controller, as plain data."""
-        return {
-            "format": FORMAT,
-            "version": VERSION,
+        data = {
             "stopped": None if self.stopped is None else self.stopped.value,
             "holds": self.holds,
             "exit_epoch": self.exit_epoch,
@@ -160,6 +158,7 @@ class Outcome:
             "history": [asdict(record) for record in self.history],
             "notices": list(self.notices),
         }
+        return KIND.stamp(data)
 
     def to_json(self) -> str:
         """The same as a JSON text."""
@@ -183,10 +182,4 @@ def read_outcome(path: str | Path) -> Mapping[str, Any]:
     Raises:
         FileFormatError: the file is missing, damaged, or of another kind.
     """
-    try:
-        data = json.loads(Path(path).read_text(encoding="utf8"))
-    except (OSError, ValueError) as error:
-        raise FileFormatError(f"{path} cannot be read as the outcome of a compression ({error}).") from error
-    if not isinstance(data, dict) or (data.get("format"), data.get("version")) != (FORMAT, VERSION):
-        raise FileFormatError(f"{path} is no outcome of a compression, version {VERSION}.")
-    return data
+    return KIND.read(path)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from offramp.data import digits, fashion_mnist
+from offramp.data import digit_pairs, digits, fashion_mnist
 from offramp.data.image_data import ImageData
 from offramp.errors import DataError, MissingExtraError, closest
 
@@ -15,6 +15,7 @@ Parts = tuple[ImageData, ImageData]
 DATASETS: dict[str, Callable[[str | Path | None, bool], Parts]] = {
     fashion_mnist.NAME: fashion_mnist.load,
     digits.NAME: lambda folder, download: digits.load(),
+    digit_pairs.NAME: lambda folder, download: digit_pairs.load(),
 }
 
 

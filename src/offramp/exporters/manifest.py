@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 import offramp
+from offramp.documents import DocumentKind
 from offramp.errors import FileFormatError, OfframpError
 from offramp.exporters.folder import MANIFEST, entry
 from offramp.exporters.report import Entry
@@ -19,8 +20,7 @@ from offramp.exporters.subject import InputSpec, Subject
 from offramp.runtimes import Tuning
 from offramp.segments import Plan
 
-FORMAT = "offramp.export"
-VERSION = 1
+KIND = DocumentKind("offramp.export", 1, "manifest of an export", "Write one with offramp.export or `offramp export`.")
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,9 +87,7 @@ class Manifest:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data with format, version and its own checksum."""
-        data = {
-            "format": FORMAT,
-            "version": VERSION,
+        fields = {
             "kind": self.kind,
             "versions": self.versions,
             "form": self.form,
@@ -105,11 +103,12 @@ class Manifest:
             "tuning": self.tuning,
             "files": [asdict(file) for file in self.files],
         }
+        data = KIND.stamp(fields)
         return {**data, "sha256": _digest(data)}
 
     def save(self, folder: Path) -> None:
         """Writes `manifest.json`."""
-        (folder / MANIFEST).write_text(json.dumps(self.to_dict(), indent=2) + "\n", encoding="utf8")
+        KIND.write(folder / MANIFEST, self.to_dict())
 
     @classmethod
     def load(cls, folder: Path) -> Manifest:
@@ -126,21 +125,7 @@ class Manifest:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    try:
-        data = json.loads(path.read_text(encoding="utf8"))
-    except FileNotFoundError as error:
-        raise FileFormatError(
-            f"There is no export in {path.parent} (no {MANIFEST}). Write one with offramp.export or `offramp export`."
-        ) from error
-    except (OSError, ValueError) as error:
-        raise FileFormatError(f"{path} cannot be read ({error}). Restore it, or export again.") from error
-    if not isinstance(data, dict) or data.get("format") != FORMAT:
-        raise FileFormatError(f'{path} does not describe an export: expected an object with "format": "{FORMAT}".')
-    if data.get("version") != VERSION:
-        raise FileFormatError(
-            f"{path} has format version {data.get('version')!r}, this offramp reads version {VERSION}. Install a "
-            "newer offramp, or export again with this one."
-        )
+    data = KIND.read(path)
     if data.pop("sha256", None) != _digest(data):
         raise FileFormatError(
             f"{path} was changed since it was written: its checksum differs. Restore it; to change thresholds, export "
@@ -167,7 +152,7 @@ def _parsed(path: Path, data: dict[str, Any]) -> Manifest:
             data["versions"],
         )
     except (KeyError, TypeError, ValueError, OfframpError) as error:
-        raise FileFormatError(f"{path} is damaged ({type(error).__name__}: {error}). Export again.") from error
+        raise KIND.damaged(path, error) from error
 
 
 def _check_file(folder: Path, file: Entry) -> None:

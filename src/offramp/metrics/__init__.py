@@ -4,7 +4,7 @@ Pure functions of logits and labels, of a `Recording`, or of `Decisions`. What n
 """
 
 from offramp.metrics.failure import ExitQuality, auroc, exit_quality
-from offramp.metrics.intervals import wilson
+from offramp.metrics.intervals import paired_difference, wilson
 from offramp.metrics.overthinking import Overthinking, overthinking
 from offramp.metrics.policies import ExitRow, accuracy_per_exit, drop, exit_rows, harm, paired_counts
 from offramp.metrics.probabilities import BINS, ReliabilityBin, brier, ece, nll, reliability
@@ -26,6 +26,7 @@ __all__ = [
     "nll",
     "overthinking",
     "paired_counts",
+    "paired_difference",
     "reliability",
     "wilson",
 ]

@@ -1,84 +1,15 @@
-"""The contract of a regime, its phases and their loss over the exits, and the registry of regimes."""
+"""The contract of a regime, and the registry of regimes."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any, NamedTuple, TypeVar
-
-import torch
-import torch.nn.functional as F  # noqa: N812
-from torch import Tensor
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from typing import Any, TypeVar
 
 from offramp.errors import TrainingError
+from offramp.regimes.phase import Phase, Settings
 from offramp.registry import Registry
-
-PARTS = ("all",)
-
-
-class Losses(NamedTuple):
-    """What a phase's loss gives for one batch.
-
-    Attributes:
-        total: scalar that is minimised.
-        exits: `[exits]`, mean loss of the batch at each exit, for the record and for finding a diverged exit.
-    """
-
-    total: Tensor
-    exits: Tensor
-
-
-ExitLoss = Callable[[Sequence[Tensor], Tensor], Losses]
-"""Takes every exit's logits `[n, classes]`, earliest first, and the labels `[n]`."""
-
-
-@dataclass(frozen=True)
-class WeightedCrossEntropy:
-    """`total = sum_i weights[i] * CE(logits_i, labels)`, CE averaged over the batch, in nats.
-
-    Args:
-        weights: one per exit, earliest first, the final exit included.
-        label_smoothing: share of each target spread evenly over the classes, in [0, 1).
-
-    Example:
-        >>> loss = WeightedCrossEntropy(weights=(0.5, 0.5))
-        >>> loss([torch.zeros(1, 2), torch.zeros(1, 2)], torch.tensor([0])).total
-        tensor(0.6931)
-    """
-
-    weights: tuple[float, ...]
-    label_smoothing: float = 0.0
-
-    def __call__(self, logits: Sequence[Tensor], labels: Tensor) -> Losses:
-        """Weighted sum and the terms it is made of."""
-        terms = [F.cross_entropy(z, labels, label_smoothing=self.label_smoothing) for z in logits]
-        # Weights stay Python numbers: making a tensor of them would wait for the device at every step.
-        total = torch.stack([w * term for w, term in zip(self.weights, terms, strict=True)]).sum()
-        return Losses(total=total, exits=torch.stack(terms).detach())
-
-
-@dataclass(frozen=True)
-class Phase:
-    """A stretch of training with one loss; optimizer and schedule start afresh in each phase.
-
-    Args:
-        name: shown in the history, unique within its regime.
-        epochs: passes over the training data, at least 1; fewer are run where patience ends the phase.
-        loss: over the logits of every exit.
-        trains: which part learns, one of `PARTS`: everything, for now.
-    """
-
-    name: str
-    epochs: int
-    loss: ExitLoss
-    trains: str = "all"
-
-    def __post_init__(self) -> None:
-        if isinstance(self.epochs, bool) or not isinstance(self.epochs, int) or self.epochs < 1:
-            raise TrainingError(f"Phase '{self.name}' has epochs={self.epochs!r}; give a whole number of at least 1.")
-        if self.trains not in PARTS:
-            raise TrainingError(f"Phase '{self.name}' has trains={self.trains!r}; allowed: {', '.join(PARTS)}.")
 
 
 class Regime(ABC):
@@ -98,7 +29,12 @@ class Regime(ABC):
 
     def to_dict(self) -> dict[str, Any]:
         """Name and parameters, for the record and to recognise a run that is resumed."""
-        return {"name": REGIMES.name_of(type(self)), **asdict(self)}  # type: ignore[call-overload]
+        own = {item.name: _plain(getattr(self, item.name)) for item in fields(self)}  # type: ignore[arg-type]
+        return {"name": REGIMES.name_of(type(self)), **own}
+
+
+def _plain(value: Any) -> Any:
+    return value.to_dict() if isinstance(value, Regime | Settings) else value
 
 
 REGIMES: Registry[type[Regime]] = Registry("regime", TrainingError)
@@ -110,3 +46,53 @@ def register(member: Member) -> Member:
     """Class decorator that files a regime under its name in snake case."""
     REGIMES.register(member)
     return member
+
+
+@dataclass(frozen=True)
+class Wrapping(Regime):
+    """A regime around another one, whose phases it changes where several exits learn; so regimes can be combined.
+
+    Derived classes are frozen dataclasses with a first field `base`.
+    """
+
+    base: Regime
+
+    def phases(self, model_exits: int, epochs: int) -> tuple[Phase, ...]:
+        """The base's phases; see `Regime.phases`."""
+        return tuple(
+            self.changed(phase, model_exits) if phase.trains_early_exits else phase
+            for phase in self.base.phases(model_exits, epochs)
+        )
+
+    @abstractmethod
+    def changed(self, phase: Phase, exits: int) -> Phase:
+        """A phase in which several exits learn, as this regime has it."""
+
+
+def shares(epochs: int, parts: Sequence[str], first: int | float | None, regime: str) -> tuple[int, int]:
+    """Epochs of two phases: `(a, epochs - a)`.
+
+    Args:
+        epochs: of both together.
+        parts: names of the phases, for messages.
+        first: of the first phase, as a count (int) or as a share in (0, 1); it gets at least 1, and leaves 1.
+        regime: name, for messages.
+
+    Raises:
+        TrainingError: a phase would have none.
+
+    Example:
+        >>> shares(5, ["backbone", "joint"], 0.5, "mixed")
+        (2, 3)
+    """
+    if isinstance(first, bool) or not isinstance(first, int | float) or first < 0:
+        raise TrainingError(f"{regime}(first={first!r}): give a number of epochs, or a share between 0 and 1.")
+    if isinstance(first, float) and not 0 < first < 1:
+        raise TrainingError(f"{regime}(first={first!r}): a share must lie between 0 and 1; epochs are whole numbers.")
+    own = first if isinstance(first, int) else min(max(round(first * epochs), 1), epochs - 1)
+    if own >= epochs or epochs - own < 1 or (own < 1 and isinstance(first, float)):
+        raise TrainingError(
+            f"{regime}(first={first!r}) with epochs={epochs} leaves {own} epochs for '{parts[0]}' and {epochs - own} "
+            f"for '{parts[1]}': each needs at least 1. Give more epochs."
+        )
+    return own, epochs - own

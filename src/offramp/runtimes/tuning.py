@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import platform
 from bisect import bisect
@@ -14,10 +13,9 @@ from typing import Any, Self
 
 import torch
 
-from offramp.errors import FileFormatError
+from offramp.documents import DocumentKind
 
-FORMAT = "offramp.tuning"
-VERSION = 1
+KIND = DocumentKind("offramp.tuning", 1, "tuning", "Measure one with deploy(model, policy, backend='auto').")
 
 Seconds = tuple[tuple[float, ...], ...]
 """`[segments][batch sizes]`."""
@@ -98,28 +96,22 @@ class Tuning:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data with format and version."""
-        return {"format": FORMAT, "version": VERSION, **asdict(self)}
+        return KIND.stamp(asdict(self))
 
     @classmethod
-    def from_dict(cls, data: Any) -> Self:
-        """Inverse of `to_dict`, also after JSON.
+    def from_dict(cls, data: Any, where: str | Path = "What was given") -> Self:
+        """Inverse of `to_dict`, also after JSON; `where` is the file it is from, for errors.
 
         Raises:
             FileFormatError: no tuning, damaged, or written by a newer version.
         """
-        if not isinstance(data, dict) or data.get("format") != FORMAT or data.get("version") != VERSION:
-            raise FileFormatError(
-                f'Not a tuning that this offramp reads: expected "format": "{FORMAT}" and "version": {VERSION}. '
-                "Measure anew with deploy(model, policy, backend='auto')."
-            )
+        data = KIND.check(data, where)
         try:
             place = Place(**data["place"] | {"segments": tuple(data["place"]["segments"])})
             seconds = {name: tuple(tuple(map(float, row)) for row in rows) for name, rows in data["seconds"].items()}
             return cls(place, tuple(map(int, data["batch_sizes"])), seconds, dict(data["left_out"]))._complete()
         except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise FileFormatError(
-                f"The tuning is damaged ({type(error).__name__}: {error}). Measure anew with backend='auto'."
-            ) from error
+            raise KIND.damaged(where, error) from error
 
     def _complete(self) -> Self:
         shape = (len(self.place.segments), len(self.batch_sizes))
@@ -136,12 +128,7 @@ class Tuning:
         Raises:
             FileFormatError: it cannot be written there.
         """
-        try:
-            Path(path).write_text(json.dumps(self.to_dict(), indent=2) + "\n", encoding="utf8")
-        except OSError as error:
-            raise FileFormatError(
-                f"The tuning cannot be written to {path} ({error}). Choose a folder you can write to."
-            ) from error
+        KIND.write(path, self.to_dict())
 
     @classmethod
     def load(cls, path: str | Path) -> Self:
@@ -150,10 +137,4 @@ class Tuning:
         Raises:
             FileFormatError: the file is missing, no JSON, or no tuning.
         """
-        try:
-            data = json.loads(Path(path).read_text(encoding="utf8"))
-        except (OSError, ValueError) as error:
-            raise FileFormatError(
-                f"{path} cannot be read as a tuning ({error}). Measure anew with backend='auto'."
-            ) from error
-        return cls.from_dict(data)
+        return cls.from_dict(KIND.read(path), path)

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState, GradientState, PartialState
-from accelerate.utils import broadcast
+from accelerate.utils import DistributedDataParallelKwargs, broadcast
 from accelerate.utils.environment import get_cpu_distributed_information
 from torch import nn
 
@@ -99,16 +99,34 @@ def gradient_scaler(accelerator: Accelerator) -> torch.amp.GradScaler:
 class Shell(nn.Module):
     """Holds the model while it trains, because accelerate replaces the `forward` of what it prepares.
 
-    Were that the user's own module, it could no longer be copied or pickled.
+    Were that the user's own module, it could no longer be copied or pickled. The loss is in it too where it has
+    parameters, so that several processes agree on their gradients.
     """
 
-    def __init__(self, model: nn.Module) -> None:
+    def __init__(self, model: nn.Module, losses: nn.Module | None = None) -> None:
         super().__init__()
         self.model = model
+        self.losses = losses
 
     def forward(self, inputs: Any) -> Any:
         """The model's own."""
         return self.model(inputs)
+
+
+def prepare(shell: Shell, accelerator: Accelerator, seeks_unused: bool) -> nn.Module:
+    """The shell as one process of many trains it.
+
+    Args:
+        shell: whose parameters are frozen and thawed as the phase wants them.
+        accelerator: knows the processes.
+        seeks_unused: whether there are steps in which a parameter gets no gradient.
+    """
+    if accelerator.num_processes > 1:
+        # Wrapped modules of earlier phases would go on reducing gradients that no longer concern them.
+        accelerator.free_memory()
+        accelerator.ddp_handler = DistributedDataParallelKwargs(find_unused_parameters=seeks_unused)
+    prepared: nn.Module = accelerator.prepare_model(shell)
+    return prepared
 
 
 def share_buffers(model: nn.Module, accelerator: Accelerator) -> None:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import os
 import pickle
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,10 +15,11 @@ import torch
 from torch import Tensor
 
 from offramp.errors import FileFormatError, TrainingError
+from offramp.training.guard import FinalExitCheck
 from offramp.training.history import EpochRow, History, Stop
 
 FORMAT = "offramp.checkpoint"
-VERSION = 1
+VERSION = 2
 FILE_NAME = "checkpoint.pt"
 
 Weights = dict[str, Tensor]
@@ -29,7 +31,7 @@ class Best:
 
     Attributes:
         epoch: counted from 1 through all phases.
-        value: its monitored value, the mean of the exits' validation accuracies.
+        value: its monitored value, the mean validation accuracy of the exits that the phase watches.
         weights: the model's state dict after it.
     """
 
@@ -45,33 +47,49 @@ class RunState:
     Attributes:
         phase: index of the current phase.
         phase_epoch: epochs done in it.
-        waited: epochs since the phase's best one.
+        peaks: per exit the best validation accuracy in this phase; empty before its first epoch.
+        waited: per exit the epochs since then.
         rows: one per finished epoch.
         best: of the current phase, None before its first epoch or without validation data.
         best_epoch: the one whose weights the model ends up with, see `History`.
         stopped: why it ended, "running" until then.
+        alone: `[n]` bool, which validation samples the backbone alone has right; None where nobody asked.
+        final_exit: see `History`.
     """
 
     phase: int = 0
     phase_epoch: int = 0
-    waited: int = 0
+    peaks: list[float] = field(default_factory=list)
+    waited: list[int] = field(default_factory=list)
     rows: list[EpochRow] = field(default_factory=list)
     best: Best | None = None
     best_epoch: int | None = None
     stopped: Stop = "running"
+    alone: Tensor | None = None
+    final_exit: FinalExitCheck | None = None
 
     def history(self) -> History:
         """The history so far."""
-        return History(tuple(self.rows), self.best_epoch, self.stopped, sum(row.seconds for row in self.rows))
+        seconds = sum(row.seconds for row in self.rows)
+        return History(tuple(self.rows), self.best_epoch, self.stopped, seconds, self.final_exit)
 
-    def enter(self, row: EpochRow, epochs: int, patience: int | None, weights: Callable[[], Weights]) -> Stop:
+    def enter(
+        self,
+        row: EpochRow,
+        epochs: int,
+        patience: int | None,
+        weights: Callable[[], Weights],
+        watched: Sequence[int] | None = None,
+    ) -> Stop:
         """Counts a finished epoch.
 
         Args:
             row: the epoch.
             epochs: length of its phase.
-            patience: epochs without improvement that end a phase.
+            patience: epochs without improvement after which an exit is out of patience; one that improves later is
+                back. The phase ends when all are out at once.
             weights: copies the model's state dict; called when the epoch is the best of its phase.
+            watched: the exits that count, all by default.
 
         Returns:
             "epochs" or "patience" when the phase is over, else "running".
@@ -79,23 +97,32 @@ class RunState:
         self.rows.append(row)
         self.phase_epoch += 1
         if row.val is not None:
-            value = row.val.mean_accuracy
-            better = self.best is None or value > self.best.value
-            self.waited = 0 if better else self.waited + 1
-            if better:
-                self.best = Best(row.epoch, value, weights())
-                self.best_epoch = row.epoch
+            self._judge(row.epoch, [row.val.accuracy[k] for k in watched or range(len(row.val.accuracy))], weights)
         if self.phase_epoch >= epochs:
             return "epochs"
-        return "patience" if patience is not None and self.waited >= patience else "running"
+        out = patience is not None and bool(self.waited) and min(self.waited) >= patience
+        return "patience" if out else "running"
+
+    def _judge(self, epoch: int, accuracy: Sequence[float], weights: Callable[[], Weights]) -> None:
+        """Keeps each exit's own counter, and the weights of the epoch with the best mean."""
+        peaks = self.peaks or [-1.0] * len(accuracy)
+        waited = self.waited or [0] * len(accuracy)
+        self.waited = [0 if now > peak else k + 1 for now, peak, k in zip(accuracy, peaks, waited, strict=True)]
+        self.peaks = [max(pair) for pair in zip(accuracy, peaks, strict=True)]
+        value = sum(accuracy) / len(accuracy)
+        if self.best is None or value > self.best.value:
+            self.best = Best(epoch, value, weights())
+            self.best_epoch = epoch
 
     def next_phase(self) -> None:
         """Starts counting anew for the phase that follows."""
-        self.phase, self.phase_epoch, self.waited, self.best = self.phase + 1, 0, 0, None
+        self.phase, self.phase_epoch, self.best = self.phase + 1, 0, None
+        self.peaks, self.waited = [], []
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data and tensors."""
-        shallow = {**self.__dict__, "rows": [asdict(row) for row in self.rows]}
+        check = None if self.final_exit is None else self.final_exit.to_dict()
+        shallow = {**self.__dict__, "rows": [asdict(row) for row in self.rows], "final_exit": check}
         return {**shallow, "best": None if self.best is None else dict(self.best.__dict__)}
 
     @classmethod
@@ -103,7 +130,8 @@ class RunState:
         """Inverse of `to_dict`."""
         rows = [EpochRow.from_dict(row) for row in data["rows"]]
         best = None if data["best"] is None else Best(**data["best"])
-        return cls(**{**data, "rows": rows, "best": best})
+        check = None if data["final_exit"] is None else FinalExitCheck.from_dict(data["final_exit"])
+        return cls(**{**data, "rows": rows, "best": best, "final_exit": check})
 
 
 @dataclass
@@ -116,6 +144,8 @@ class Checkpoint:
         model: state dict of the model.
         optimizer: state dict of the optimizer.
         scaler: state dict of the fp16 gradient scaler, empty in other precisions.
+        loss: state dict of the modules of the phase's loss, mostly empty.
+        callbacks: states of the callbacks that have one, see `callbacks.states_of`.
     """
 
     fingerprint: dict[str, Any]
@@ -123,6 +153,8 @@ class Checkpoint:
     model: Weights
     optimizer: dict[str, Any]
     scaler: dict[str, Any]
+    loss: dict[str, Any] = field(default_factory=dict)
+    callbacks: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     def check_fits(self, fingerprint: dict[str, Any], path: Path) -> None:
         """Compares with the run that wants to continue.
@@ -142,14 +174,29 @@ class Checkpoint:
 def write_checkpoint(folder: Path, checkpoint: Checkpoint) -> None:
     """Replaces the folder's checkpoint in one step: a reader sees the old or the new file, never a part."""
     payload = {**checkpoint.__dict__, "format": FORMAT, "version": VERSION, "state": checkpoint.state.to_dict()}
-    path = folder / FILE_NAME
+    save_in_one_step(payload, folder / FILE_NAME)
+
+
+def save_in_one_step(payload: Any, path: Path) -> None:
+    """Replaces a file by what torch saves of `payload`; where that fails, the file stays as it was.
+
+    Raises:
+        OSError: it cannot be written, e.g. because the disk is full.
+    """
+    # Made in memory first: torch's own writer turns a full disk into a RuntimeError about positions.
+    content = io.BytesIO()
+    torch.save(payload, content)
     beside = path.with_suffix(".tmp")
-    with beside.open("wb") as file:
-        torch.save(payload, file)
-        file.flush()
-        # Without this a power cut can leave the new name on an empty file.
-        os.fsync(file.fileno())
-    beside.replace(path)
+    try:
+        with beside.open("wb") as file:
+            file.write(content.getbuffer())
+            file.flush()
+            # Without this a power cut can leave the new name on an empty file.
+            os.fsync(file.fileno())
+        beside.replace(path)
+    except OSError:
+        beside.unlink(missing_ok=True)
+        raise
 
 
 def read_checkpoint(path: Path) -> Checkpoint:

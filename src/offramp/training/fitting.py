@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -11,6 +12,7 @@ from torch import nn
 from offramp.errors import TrainingError
 from offramp.regimes import Joint, Regime
 from offramp.training.acceleration import accelerator_for
+from offramp.training.callbacks import Callback, checked_callbacks
 from offramp.training.history import History
 from offramp.training.loaders import check_loader
 from offramp.training.loop import Job, Loop
@@ -40,12 +42,14 @@ def fit(
     resume: bool = False,
     patience: int | None = None,
     progress: bool = True,
+    callbacks: Sequence[Callback] = (),
 ) -> History:
     """Trains a model with exits in place, on one device or, under `accelerate launch`, on many.
 
-    Afterwards the model is on the training device, in evaluation mode and without gradients. With `val` it has the
-    weights of the best epoch: the one with the highest mean of the exits' validation accuracies, the earliest among
-    equals. Without, it has the last ones. The caller's random state is as before.
+    Afterwards the model is on the training device, in evaluation mode and without gradients. With `val` every phase
+    ends with the weights of its best epoch: the one with the highest mean validation accuracy of the exits that the
+    phase watches (all of them, if all learn), the earliest among equals. Without, it ends with the last ones. The
+    caller's random state is as before.
 
     Several processes: `accelerate launch --multi_gpu train.py`; on CPUs the same with ACCELERATE_USE_CPU=true and
     `--num_processes 2`, since accelerate's `--cpu` alone starts more than one process only through MPI. Batches are
@@ -63,7 +67,8 @@ def fit(
         train_loader: batches of `(inputs, labels)`, see `offramp.recording.unpack`; iterated once per epoch.
         val: the same for validation; without augmentation, which is up to the loader.
         regime: how the exits learn; `Joint()` by default.
-        epochs: passes over the training data that the regime shares out.
+        epochs: passes over the training data that the regime shares out between its phases. Each phase begins the
+            optimizer and the schedule anew, and may have settings of its own.
         seed: of all randomness in training; at least 0.
         optimizer: "sgd", "adamw", or a callable from the trainable parameters to a torch Optimizer.
         lr: initial learning rate; by default 0.1 for SGD (batches of about 128) and 0.001 for AdamW.
@@ -78,15 +83,19 @@ def fit(
         channels_last: stores 4-d weights and inputs channels last; the same model, faster on most GPUs.
         out: folder for checkpoint and logs, made if needed.
         resume: continue the run in `out`; where there is none yet, start.
-        patience: a phase ends after this many epochs without improvement of the mean validation accuracy.
+        patience: a phase ends when each of its exits has gone this many epochs without a new best validation accuracy
+            of its own.
         progress: a progress bar with the exits' running accuracies, and a line per epoch, on standard error.
+        callbacks: are told of every phase, epoch and step, see `offramp.training.Callback`; their state is in the
+            checkpoint.
 
     Returns:
         Losses and accuracies of every exit, epoch by epoch.
 
     Raises:
         TrainingError: an argument is impossible; a loader is empty or its labels out of range; the loss became NaN or
-            infinite; `out` cannot be written, holds another run, or one and `resume` is False.
+            infinite; the regime names parts or exits that the model has not; `out` cannot be written, holds another
+            run, or one and `resume` is False.
         FileFormatError: the checkpoint in `out` is damaged.
         KeyboardInterrupt: Ctrl-C, with a note that names the call to continue; the model is as the last step left it.
 
@@ -113,7 +122,7 @@ def fit(
         patience=patience,
         progress=progress,
     )
-    job = Job(model, train_loader, val, Joint() if regime is None else regime)
+    job = Job(model, train_loader, val, Joint() if regime is None else regime, checked_callbacks(callbacks))
     _check(job, options)
     return _train(job, options)
 
@@ -129,8 +138,6 @@ def _check(job: Job, options: TrainingOptions) -> None:
     check_loader("train_loader", job.train, resumable=options.out is not None)
     if job.val is not None:
         check_loader("val", job.val, resumable=options.out is not None)
-    elif options.patience is not None:
-        raise TrainingError(f"fit(patience={options.patience}) needs val=..., the data on which to see improvement.")
 
 
 def _train(job: Job, options: TrainingOptions) -> History:

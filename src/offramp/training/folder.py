@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -69,7 +70,7 @@ class RunFolder:
     def mark(self, history: History, stopped: Stop) -> None:
         """Notes in the logs, not in the checkpoint, why the run stopped."""
         if self._log is not None:
-            self._log.write(History(history.rows, history.best_epoch, stopped, history.seconds))
+            self._log.write(replace(history, stopped=stopped))
 
     def close(self) -> None:
         """Ends the event file."""

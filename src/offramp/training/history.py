@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from offramp.errors import FileFormatError
+from offramp.training.guard import FinalExitCheck
 
 FORMAT = "offramp.history"
 VERSION = 1
@@ -81,17 +82,21 @@ class History:
 
     Attributes:
         rows: one per epoch, in order.
-        best_epoch: epoch (from 1) whose weights the model has now, chosen by the mean of the exits' validation
-            accuracies, the earliest among equals; None without validation data: the model has the last weights.
+        best_epoch: epoch (from 1) whose weights the model has now: the best of the last phase, chosen by the mean
+            validation accuracy of the exits that the phase watches, the earliest among equals; None without
+            validation data: the model has the last weights.
         stopped: "epochs" (all were run), "patience" (no improvement for that long), "interrupted" (Ctrl-C; only
             in the file on disk, because the call itself raises), "running" (the same, or killed since).
         seconds: wall time of all epochs, those before a resume included.
+        final_exit: the final exit beside the backbone alone, where a phase trained the backbone alone, or the regime
+            began with a trained one, and there is validation data.
     """
 
     rows: tuple[EpochRow, ...]
     best_epoch: int | None
     stopped: Stop
     seconds: float = field(compare=False)
+    final_exit: FinalExitCheck | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data with format and version."""
@@ -116,7 +121,9 @@ class History:
                 f"The history has stopped={data.get('stopped')!r}; known: {', '.join(get_args(Stop))}."
             )
         rows = tuple(EpochRow.from_dict(row) for row in data["rows"])
-        return cls(rows, data["best_epoch"], data["stopped"], float(data["seconds"]))
+        check = data.get("final_exit")
+        final_exit = None if check is None else FinalExitCheck.from_dict(check)
+        return cls(rows, data["best_epoch"], data["stopped"], float(data["seconds"]), final_exit)
 
     def to_json(self) -> str:
         """The history as a JSON text."""

@@ -2,30 +2,37 @@
 
 from __future__ import annotations
 
-import math
+import itertools
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from accelerate import Accelerator
+from accelerate.utils import gather_object
 from torch import Tensor, nn
 
-from offramp.regimes import Phase, Regime, WeightedCrossEntropy
-from offramp.training.acceleration import Shell, gradient_scaler, precision_of, share_buffers
+from offramp.regimes import Phase, Regime, Step, WeightedCrossEntropy
+from offramp.training.acceleration import precision_of, share_buffers
 from offramp.training.batch import check_labels, check_logits, labelled, placed
+from offramp.training.callbacks import Callback, Moment, restore_states, states_of
 from offramp.training.checkpoint import Checkpoint, RunState, Weights
 from offramp.training.folder import RunFolder
+from offramp.training.guard import FinalExitCheck, warn_of_chance
 from offramp.training.history import EpochRow, History, Scores, Stop
 from offramp.training.loaders import length, shard, size
-from offramp.training.optimization import Schedule, describe, make_optimizer
+from offramp.training.optimization import describe
 from offramp.training.options import TrainingOptions
+from offramp.training.phases import checked_phases
 from offramp.training.progress import Progress
-from offramp.training.seeding import seed_epoch
+from offramp.training.seeding import seed_epoch, seed_step
+from offramp.training.stretch import Stretch
 from offramp.training.tally import Tally
 
 CHECK_EVERY = 50
 """Steps between two looks for a loss that is not finite; each look waits for the device."""
+LOOK_AT = 20
+"""Training batches on which a backbone is looked at where there is no validation data."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +43,7 @@ class Job:
     train: Any
     val: Any | None
     regime: Regime
+    callbacks: tuple[Callback, ...] = ()
 
 
 class Loop:
@@ -54,14 +62,15 @@ class Loop:
     def __init__(self, job: Job, options: TrainingOptions, accelerator: Accelerator) -> None:
         self.job, self.options, self.accelerator = job, options, accelerator
         self.exits: int = job.model.exits  # type: ignore[assignment]
-        self.phases = job.regime.phases(self.exits, options.epochs)
+        self.phases = checked_phases(job.regime, job.model, options, validates=job.val is not None)
         self.train = shard(job.train, "train_loader", accelerator, even=True)
         self.val = None if job.val is None else shard(job.val, "val", accelerator, even=False)
-        total = sum(phase.epochs for phase in self.phases)
-        self.progress = Progress(options.progress and accelerator.is_main_process, total)
+        self.callbacks = self._callbacks()
         self.state = RunState()
-        self._place_model()
-        self._start_optimizer()
+        self.now = Step()
+        if options.channels_last:
+            job.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.stretch = Stretch(self.phases[0], job.model, options, accelerator)
         self.fingerprint = self._fingerprint()
         self.folder = None if options.out is None else RunFolder(options.out, options.resume)
         if self.folder is not None:
@@ -69,8 +78,14 @@ class Loop:
 
     def run(self) -> History:
         """Trains until the phases are done; the model then has the best weights, or the last without `val`."""
+        self._tell("run_begins", len(self.state.rows))
+        if not self.state.rows and self.phases[0].needs_backbone:
+            self._look_at_backbone()
         while self.state.phase < len(self.phases):
-            self._epoch(self.phases[self.state.phase])
+            phase, number = self.phases[self.state.phase], len(self.state.rows) + 1
+            if self.state.phase_epoch == 0:
+                self._tell("phase_begins", number)
+            self._epoch(phase, number)
         return self.state.history()
 
     def interrupted(self) -> str:
@@ -82,83 +97,116 @@ class Loop:
         return f"{done} Continue with the same call and fit(..., out={str(self.folder.path)!r}, resume=True)."
 
     def close(self) -> None:
-        """Leaves the model in evaluation mode and without gradients, and ends the logs."""
-        self.progress.end_epoch()
+        """Leaves the model in evaluation mode, thawed and without gradients, and ends callbacks and logs."""
+        self.stretch.end()
         self.job.model.eval()
         self.job.model.zero_grad(set_to_none=True)
-        if self.folder is not None:
-            self.folder.close()
+        try:
+            self._tell("run_ends", len(self.state.rows), stopped=self.state.stopped)
+        finally:
+            if self.folder is not None:
+                self.folder.close()
 
-    def _place_model(self) -> None:
-        if self.options.channels_last:
-            self.job.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.prepared = self.accelerator.prepare_model(Shell(self.job.model))
-        # Without DDP around it, so that processes may validate unequal numbers of batches.
-        self.shell = self.accelerator.unwrap_model(self.prepared)
+    def _callbacks(self) -> tuple[Callback, ...]:
+        """Those of this process: none unless it is the main one."""
+        if not self.accelerator.is_main_process:
+            return ()
+        total = sum(phase.epochs for phase in self.phases)
+        shown = (Progress(total, self.options.resume),) if self.options.progress else ()
+        return (*shown, *self.job.callbacks)
 
-    def _start_optimizer(self) -> None:
-        self.optimizer = make_optimizer(self.job.model.parameters(), self.options)
-        self.optimizer.zero_grad()
-        self.scaler = gradient_scaler(self.accelerator)
+    def _tell(self, event: str, epoch: int, **facts: Any) -> None:
+        if not self.callbacks:
+            return
+        phase = self.phases[min(self.state.phase, len(self.phases) - 1)].name
+        moment = Moment(self.job.model, phase, epoch, steps=length(self.train), folder=self.options.out, **facts)
+        for callback in self.callbacks:
+            getattr(callback, event)(moment)
 
-    def _epoch(self, phase: Phase) -> None:
+    def _begin_stretch(self) -> None:
+        self.stretch.end()
+        self.stretch = Stretch(self.phases[self.state.phase], self.job.model, self.options, self.accelerator)
+
+    def _epoch(self, phase: Phase, number: int) -> None:
         began = time.perf_counter()
-        number = len(self.state.rows) + 1
         seed_epoch(self.options.seed, number, self.accelerator.process_index, (self.train, self.val))
-        self.progress.start_epoch(number, phase.name, length(self.train))
+        self._tell("epoch_begins", number)
         train, lr = self._train(phase, number)
-        self.progress.end_epoch()
         share_buffers(self.job.model, self.accelerator)
-        val = None if self.val is None else self._validate(self.val, number)
+        val = None if self.val is None else self._validate(self.val, phase, number)
         self._finish(phase, EpochRow(number, phase.name, lr, train, val, time.perf_counter() - began))
 
     def _train(self, phase: Phase, number: int) -> tuple[Scores, float]:
         """One pass over the training data; also gives the first step's learning rate."""
+        stretch, epoch = self.stretch, self.state.phase_epoch
         tally = Tally(self.exits, self.accelerator.device, f"training, epoch {number}")
-        schedule = Schedule(self.options.schedule, phase.epochs, self.options.warmup)
         # A loader that does not tell its length gets one learning rate per epoch.
-        per_step = 1 / (length(self.train) or math.inf)
-        schedule.apply(self.optimizer, self.state.phase_epoch, per_step or 1.0)
-        first_lr = float(self.optimizer.param_groups[0]["lr"])
-        self.prepared.train()
-        for step, batch in enumerate(self.train):
-            schedule.apply(self.optimizer, self.state.phase_epoch + step * per_step, per_step or 1.0)
-            self._step(batch, phase, tally)
-            if (step + 1) % CHECK_EVERY == 0:
-                tally.check_finite()
-            self.progress.step(step + 1, tally)
+        steps = length(self.train)
+        per_step = 1 / steps if steps else 0.0
+        stretch.schedule.apply(stretch.optimizer, epoch, per_step or 1.0)
+        first_lr = float(stretch.optimizer.param_groups[0]["lr"])
+        with stretch.steps(lambda: self.now):
+            for step, batch in enumerate(self.train):
+                passed = epoch + step * per_step
+                stretch.schedule.apply(stretch.optimizer, passed, per_step or 1.0)
+                seed = seed_step(self.options.seed, number, step)
+                self.now = Step(epoch * (steps or 0) + step, epoch, passed / phase.epochs, seed)
+                self._step(batch, phase, tally)
+                if (step + 1) % CHECK_EVERY == 0:
+                    tally.check_finite()
+                self._tell("step_done", number, step=step + 1, tally=tally)
         return tally.scores(self._sum_over_processes), first_lr
 
     def _step(self, batch: Any, phase: Phase, tally: Tally) -> None:
-        logits, labels = self._forward(self.prepared, batch, tally.where)
-        losses = phase.loss(logits, labels)
-        # accelerate's own backward() and step() search the installed packages at every call: 0.3 ms a step.
-        self.scaler.scale(losses.total).backward()  # type: ignore[no-untyped-call]
-        self.scaler.step(self.optimizer)
-        self.scaler.update()
-        self.optimizer.zero_grad()
-        tally.add(losses.exits, logits, labels)
+        self.stretch.freezing.keep()
+        inputs, logits, labels = self._forward(self.stretch.prepared, batch, tally.where)
+        losses = phase.loss(logits, labels, replace(self.now, inputs=inputs, features=self.stretch.features()))
+        self.stretch.descend(losses.total, logits)
+        tally.add(losses.exits, phase.loss.answers(logits), labels)
 
-    def _validate(self, loader: Any, number: int) -> Scores:
+    def _validate(self, loader: Any, phase: Phase, number: int) -> Scores:
         tally = Tally(self.exits, self.accelerator.device, f"validation, epoch {number}")
         loss = WeightedCrossEntropy((1 / self.exits,) * self.exits)
-        self.shell.eval()
+        self.stretch.shell.eval()
         with torch.no_grad():
             for batch in loader:
-                logits, labels = self._forward(self.shell, batch, tally.where)
-                tally.add(loss(logits, labels).exits, logits, labels)
+                _, logits, labels = self._forward(self.stretch.shell, batch, tally.where)
+                answers = phase.loss.answers(logits)
+                tally.add(loss(answers, labels).exits, answers, labels)
         return tally.scores(self._sum_over_processes)
 
-    def _forward(self, module: nn.Module, batch: Any, where: str) -> tuple[list[Tensor], Tensor]:
-        """Every exit's logits, and the labels, on the device."""
+    def _look_at_backbone(self) -> None:
+        """Warns where a backbone that should be trained is not, and remembers what it has right."""
+        loader = self.train if self.val is None else self.val
+        correct, labels = self._final_exit(loader, None if self.val is not None else LOOK_AT)
+        self.state.alone = None if self.val is None else correct
+        if self.accelerator.is_main_process:
+            warn_of_chance(correct, labels, self.phases[0].name)
+
+    def _final_exit(self, loader: Any, batches: int | None = None) -> tuple[Tensor, Tensor]:
+        """Which samples the final exit has right, `[n]` bool, and their labels; the same order at every call."""
+        seed_epoch(self.options.seed, 0, self.accelerator.process_index, (loader,))
+        self.stretch.shell.eval()
+        found: list[tuple[bool, int]] = []
+        with torch.no_grad():
+            for batch in itertools.islice(loader, batches):
+                _, logits, labels = self._forward(self.stretch.shell, batch, "the final exit's check")
+                correct = logits[-1].argmax(dim=-1) == labels
+                found += zip(correct.tolist(), labels.tolist(), strict=True)
+        every = gather_object(found)
+        return torch.tensor([hit for hit, _ in every], dtype=torch.bool), torch.tensor([label for _, label in every])
+
+    def _forward(self, module: nn.Module, batch: Any, where: str) -> tuple[Any, list[Tensor], Tensor]:
+        """The inputs, every exit's logits, and the labels, on the device."""
         inputs, labels = labelled(batch, where)
         device = self.accelerator.device
-        logits = module(placed(inputs, device, self.options.channels_last))
+        inputs = placed(inputs, device, self.options.channels_last)
+        logits = module(inputs)
         check_logits(logits, self.exits, len(labels))
         # Labels that live on the device would make every step wait for it: those are looked at in one epoch only.
         if labels.device.type == "cpu" or not self.state.rows:
             check_labels(labels, logits[0].shape[1], where)
-        return logits, placed(labels, device)
+        return inputs, logits, placed(labels, device)
 
     def _sum_over_processes(self, tensor: Tensor) -> Tensor:
         summed: Tensor = self.accelerator.reduce(tensor, reduction="sum")
@@ -166,21 +214,36 @@ class Loop:
 
     def _finish(self, phase: Phase, row: EpochRow) -> None:
         """Books the epoch, ends its phase where that is due, and saves all of it in one step."""
-        verdict = self.state.enter(row, phase.epochs, self.options.patience, self._weights)
+        self._tell("epoch_done", row.epoch, row=row)
+        patience = self.stretch.options.patience
+        verdict = self.state.enter(row, phase.epochs, patience, self._weights, phase.watched(self.exits))
         if verdict != "running":
             self._end_phase(verdict)
-        self.progress.show(row)
         if self.folder is not None and self.accelerator.is_main_process:
             self.folder.keep(self._checkpoint())
 
     def _end_phase(self, verdict: Stop) -> None:
         if self.state.best is not None:
             self.job.model.load_state_dict(self.state.best.weights)
+        self._compare_final_exit()
         self.state.next_phase()
         if self.state.phase == len(self.phases):
             self.state.stopped = verdict
         else:
-            self._start_optimizer()
+            self._begin_stretch()
+
+    def _compare_final_exit(self) -> None:
+        """Remembers what the backbone alone has right after its phase; compares after the last one."""
+        if self.val is None:
+            return
+        last = self.state.phase == len(self.phases) - 1
+        if not last and self.phases[self.state.phase].parts == ("backbone",):
+            self.state.alone, _ = self._final_exit(self.val)
+        elif last and self.state.alone is not None:
+            now, _ = self._final_exit(self.val)
+            # A loader that gives other samples at every pass has nothing to compare.
+            fits = len(now) == len(self.state.alone)
+            self.state.final_exit = FinalExitCheck.of(self.state.alone, now) if fits else None
 
     def _weights(self) -> Weights:
         return {name: value.detach().clone() for name, value in self.job.model.state_dict().items()}
@@ -189,8 +252,6 @@ class Loop:
         found = folder.find(self.fingerprint)
         if found is not None:
             self._restore(found)
-        elif folder.resume:
-            self.progress.note(f"There is no checkpoint in {folder.path} yet: starting from the beginning.")
         # Nobody may look for a checkpoint after the main process has written one.
         self.accelerator.wait_for_everyone()
         if self.accelerator.is_main_process:
@@ -198,18 +259,20 @@ class Loop:
 
     def _restore(self, checkpoint: Checkpoint) -> None:
         self.job.model.load_state_dict(checkpoint.model)
-        self.optimizer.load_state_dict(checkpoint.optimizer)
-        self.scaler.load_state_dict(checkpoint.scaler)
         self.state = checkpoint.state
-        self.progress.note(f"Continuing after epoch {len(self.state.rows)} of {self.progress.epochs}.")
+        if 0 < self.state.phase < len(self.phases):
+            self._begin_stretch()
+        if self.state.phase < len(self.phases):
+            self.stretch.restore(checkpoint.optimizer, checkpoint.scaler, checkpoint.loss)
+        restore_states(self.callbacks, checkpoint.callbacks)
 
     def _checkpoint(self) -> Checkpoint:
         return Checkpoint(
             fingerprint=self.fingerprint,
             state=self.state,
             model=self.job.model.state_dict(),
-            optimizer=self.optimizer.state_dict(),
-            scaler=self.scaler.state_dict(),
+            callbacks=states_of(self.callbacks),
+            **self.stretch.state(),
         )
 
     def _fingerprint(self) -> dict[str, Any]:
@@ -221,7 +284,7 @@ class Loop:
             "regime": self.job.regime.to_dict(),
             **{name: getattr(options, name) for name in ("epochs", "seed", "schedule", "warmup", "patience")},
             "lr": options.base_lr if isinstance(options.optimizer, str) else None,
-            "optimizer": describe(self.optimizer),
+            "optimizer": describe(self.stretch.optimizer),
             "precision": precision_of(self.accelerator),
             "processes": self.accelerator.num_processes,
             "train_loader": size(self.job.train),

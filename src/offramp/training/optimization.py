@@ -15,8 +15,10 @@ from offramp.training.options import TrainingOptions
 STEPS, DECAY = (0.5, 0.75), 0.1
 
 
-def make_optimizer(parameters: Iterable[torch.nn.Parameter], options: TrainingOptions) -> Optimizer:
-    """The optimizer of one phase; remembers each group's learning rate as `initial_lr`.
+def make_optimizer(
+    parameters: Iterable[torch.nn.Parameter], options: TrainingOptions, lr_factor: float = 1.0
+) -> Optimizer:
+    """The optimizer of one phase; remembers each group's learning rate, times the factor, as `initial_lr`.
 
     Raises:
         TrainingError: nothing is trainable, or the caller's callable does not return an optimizer.
@@ -30,7 +32,7 @@ def make_optimizer(parameters: Iterable[torch.nn.Parameter], options: TrainingOp
             f"fit(optimizer=...) returned {type(optimizer).__name__}; it must return a torch Optimizer."
         )
     for group in optimizer.param_groups:
-        group["initial_lr"] = float(group["lr"])
+        group["initial_lr"] = float(group["lr"]) * lr_factor
     return optimizer
 
 

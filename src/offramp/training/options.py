@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from offramp.errors import TrainingError, closest
+from offramp.regimes import Phase
 
 OptimizerFactory = Callable[[Iterable[Tensor]], Optimizer]
 
@@ -49,6 +50,20 @@ class TrainingOptions:
             problems.append("resume=True needs out=..., the folder of the run to continue")
         if problems:
             raise TrainingError("fit(): " + "; ".join(problems) + ".")
+
+    def for_phase(self, phase: Phase) -> TrainingOptions:
+        """The options of one phase: the run's, with what the phase says differently.
+
+        Raises:
+            TrainingError: they do not go together.
+        """
+        given = phase.settings.given()
+        # A rate that was chosen for another optimizer is none for this one.
+        fresh = {"lr": None} if given.get("optimizer", self.optimizer) != self.optimizer else {}
+        try:
+            return replace(self, **{"epochs": phase.epochs, **fresh, **given})
+        except TrainingError as error:
+            raise TrainingError(f"Phase '{phase.name}' ({phase.epochs} epochs): {error}") from error
 
     @property
     def base_lr(self) -> float:

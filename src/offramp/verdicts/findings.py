@@ -6,13 +6,13 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from offramp.comparison import Answer, Crossover, Ratio
+from offramp.documents import DocumentKind
 from offramp.errors import VerdictError
 from offramp.latency import Laps
 from offramp.verdicts import wording
 from offramp.verdicts.remainder import Remainder
 
-FORMAT = "offramp.verdict"
-VERSION = 1
+KIND = DocumentKind("offramp.verdict", 1, "verdict", "Write one with `offramp verdict --json`.")
 PLAIN, EXITS, SMALLER = "plain", "exits", "smaller network"
 TOLERANCE = 0.001
 
@@ -269,9 +269,7 @@ class Verdict:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data with format and version."""
-        return {
-            "format": FORMAT,
-            "version": VERSION,
+        data = {
             "answer": {str(batch): str(answer) for batch, answer in self.answer.items()},
             "crossover": self.crossover.to_dict(),
             "samples": self.samples,
@@ -282,6 +280,7 @@ class Verdict:
             "points": [point.to_dict() for point in self.points],
             "sentences": self.sentences(),
         }
+        return KIND.stamp(data)
 
 
 def alone(exit: int) -> str:

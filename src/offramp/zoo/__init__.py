@@ -20,6 +20,7 @@ from offramp.zoo.lenet import LeNet
 from offramp.zoo.resnet import ResNet
 from offramp.zoo.resnet_cifar import ResNetCifar
 from offramp.zoo.simplenet import SimpleNet
+from offramp.zoo.text_transformer import TextTransformer
 from offramp.zoo.twins import (
     build,
     build_with_exits,
@@ -30,6 +31,7 @@ from offramp.zoo.twins import (
     plain_name,
     published_exits,
 )
+from offramp.zoo.vision_transformer import VisionTransformer
 from offramp.zoo.weights import Loaded, load_weights
 
 __all__ = [
@@ -44,6 +46,8 @@ __all__ = [
     "ResNet",
     "ResNetCifar",
     "SimpleNet",
+    "TextTransformer",
+    "VisionTransformer",
     "architecture",
     "build",
     "build_with_exits",

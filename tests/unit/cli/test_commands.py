@@ -171,8 +171,8 @@ def test_cuts_that_do_not_exist_leave_no_run_behind(failing: Failing, tmp_path: 
         ("policy.json", "evaluate", "policy.json"),
         ("model/exit_model.safetensors", "evaluate", "damaged or truncated"),
         ("calibration.json", "evaluate", "calibration.json is damaged"),
-        ("results.json", "report", "is not JSON"),
-        ("results.json", "evaluate", "is not JSON"),
+        ("results.json", "report", "is damaged or no results file"),
+        ("results.json", "evaluate", "is damaged or no results file"),
     ],
 )
 def test_damaged_files_are_named(failing: Failing, run: Path, damaged: str, command: str, message: str) -> None:

@@ -66,7 +66,7 @@ def test_a_model_without_training_is_exported_with_a_loud_note(
 
 
 def test_no_run_no_policy(run: Path, tmp_path: Path, failing: Callable[..., str]) -> None:
-    assert "There is no policy file" in failing(1, "export", run, "--out", tmp_path / "x")
+    assert "There is no policy at" in failing(1, "export", run, "--out", tmp_path / "x")
     shutil.rmtree(run / "model")
     assert "There is no" in failing(1, "export", tmp_path, "--out", tmp_path / "x")
 

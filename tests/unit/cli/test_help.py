@@ -7,7 +7,7 @@ import pytest
 
 import offramp
 
-COMMANDS = ["demo", "inspect", "train", "calibrate", "evaluate", "verdict", "compress", "report"]
+COMMANDS = ["demo", "inspect", "train", "classify", "calibrate", "evaluate", "verdict", "compress", "report"]
 
 
 def run_python(code: str, *arguments: str) -> subprocess.CompletedProcess[str]:

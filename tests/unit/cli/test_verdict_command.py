@@ -87,7 +87,7 @@ def test_a_run_has_its_own_exits(failing: Callable[..., str], trained: Path) -> 
 
 
 def test_a_run_without_a_policy(failing: Callable[..., str], trained: Path) -> None:
-    assert "There is no policy file" in failing(1, "verdict", trained)
+    assert "There is no policy at" in failing(1, "verdict", trained)
 
 
 def test_a_folder_that_is_no_run(failing: Callable[..., str], tmp_path: Path) -> None:

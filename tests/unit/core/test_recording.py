@@ -212,7 +212,7 @@ FIELDS = {"format": "offramp.recording", "version": 1, "macs": [1, 2, 3], "head_
         (json.dumps({**FIELDS, "format": "offramp.policy"}), "is no recording"),
         ("[1, 2]", "is no recording"),
         ("{", "damaged"),
-        (json.dumps({k: v for k, v in FIELDS.items() if k != "macs"}), "recording without 'macs'"),
+        (json.dumps({k: v for k, v in FIELDS.items() if k != "macs"}), "damaged or no recording .*'macs'"),
     ],
 )
 def test_a_header_that_is_no_recordings(tmp_path, content, message):
@@ -221,7 +221,7 @@ def test_a_header_that_is_no_recordings(tmp_path, content, message):
 
 
 def test_a_file_without_logits(tmp_path):
-    with pytest.raises(FileFormatError, match="recording without 'logits'"):
+    with pytest.raises(FileFormatError, match=r"damaged or no recording .*'logits'"):
         ofr.Recording.load(header(tmp_path, json.dumps(FIELDS), labels=LABELS))
 
 

@@ -142,7 +142,7 @@ def test_flipped_header(saved):
 
 
 def test_missing_files(saved, tmp_path):
-    with pytest.raises(FileFormatError, match=rf"no saved model in .*nowhere.*{DESCRIPTION}"):
+    with pytest.raises(FileFormatError, match=rf"no saved model at .*nowhere.*{DESCRIPTION}"):
         ofr.ExitModel.load(tmp_path / "nowhere", mlp())
     (saved / WEIGHTS).unlink()
     with pytest.raises(FileFormatError, match=rf"no .*{WEIGHTS}"):
@@ -152,14 +152,14 @@ def test_missing_files(saved, tmp_path):
 @pytest.mark.parametrize("content", ["", "{", '{"format": "offramp.exit_mod'])
 def test_damaged_description(saved, content):
     (saved / DESCRIPTION).write_text(content)
-    with pytest.raises(FileFormatError, match=rf"{DESCRIPTION} cannot be read.*Restore it"):
+    with pytest.raises(FileFormatError, match=rf"{DESCRIPTION} is damaged.*Restore it"):
         ofr.ExitModel.load(saved, mlp())
 
 
 @pytest.mark.parametrize("content", ["[1]", "3", "null", "{}", '{"format": "offramp.policy"}'])
 def test_a_description_of_something_else(saved, content):
     (saved / DESCRIPTION).write_text(content)
-    with pytest.raises(FileFormatError, match=rf"{DESCRIPTION} does not describe a saved model"):
+    with pytest.raises(FileFormatError, match=rf"{DESCRIPTION} is no saved model"):
         ofr.ExitModel.load(saved, mlp())
 
 
@@ -184,7 +184,7 @@ def test_an_unwritable_folder_loses_nothing(tmp_path):
 
 
 def test_meta_that_is_no_data_leaves_the_saved_model_whole(saved):
-    with pytest.raises(FileFormatError, match=r"Tensor is not JSON.*meta"):
+    with pytest.raises(FileFormatError, match=r"Tensor is not JSON.*lists and dicts"):
         ofr.attach(mlp(), at=["1"], example=X).save(saved, meta={"mean": X})
     assert ofr.ExitModel.load(saved, mlp()).cuts == ("1", "3")
 

@@ -111,7 +111,7 @@ def test_a_changed_manifest_is_refused(folder: Path) -> None:
     ("values", "message"),
     [
         ({"version": 2}, "version 2, this offramp reads version 1. Install a newer"),
-        ({"format": "other"}, "does not describe an export"),
+        ({"format": "other"}, "is no manifest"),
         ({"plan": {}}, "is damaged"),
         ({"example": None}, "export in the format 'bundle'"),
         ({"example": {"constants": []}}, "damaged example"),
@@ -124,12 +124,12 @@ def test_manifests_that_do_not_fit(folder: Path, values: dict[str, Any], message
 
 
 def test_what_is_no_bundle(written: Callable[..., Any], tmp_path: Path) -> None:
-    with pytest.raises(FileFormatError, match="There is no export in"):
+    with pytest.raises(FileFormatError, match="There is no manifest of an export at"):
         load_bundle(tmp_path / "none")
     with pytest.raises(FileFormatError, match="Export with format='bundle'"):
         load_bundle(written("pt2").folder)
     (tmp_path / "manifest.json").write_text("{")
-    with pytest.raises(FileFormatError, match="cannot be read"):
+    with pytest.raises(FileFormatError, match="damaged or no manifest"):
         load_bundle(tmp_path)
 
 

@@ -141,9 +141,9 @@ def test_an_empirical_calibration_promises_nothing(
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("{", "is not JSON"),
-        ("[]", "Not offramp results"),
-        ('{"format": "offramp.policy"}', "Not offramp results"),
+        ("{", "is damaged or no results file"),
+        ("[]", "is no results file"),
+        ('{"format": "offramp.policy"}', "is no results file"),
         ('{"format": "offramp.results", "version": 99}', "format version 99"),
         ('{"format": "offramp.results", "version": 1}', "missing or unknown fields: agreement"),
     ],

@@ -73,7 +73,7 @@ def test_it_survives_json(tmp_path):
     ("change", "message"),
     [
         ({"version": 2}, "version"),
-        ({"format": "offramp.policy"}, "Not a tuning"),
+        ({"format": "offramp.policy"}, "is no tuning"),
         ({"seconds": {}}, "nothing was measured"),
         ({"seconds": {"eager": [[1.0, 2.0]]}}, "2 segments x 2 batch sizes"),
         ({"batch_sizes": ["one"]}, "damaged"),
@@ -87,7 +87,7 @@ def test_a_damaged_table_is_refused(tmp_path, change, message):
 
 
 def test_a_missing_table_and_an_unwritable_place_are_told(tmp_path):
-    with pytest.raises(FileFormatError, match="cannot be read"):
+    with pytest.raises(FileFormatError, match=r"There is no tuning|damaged or no tuning"):
         Tuning.load(tmp_path / "none.json")
     with pytest.raises(FileFormatError, match="cannot be written"):
         TUNING.save(tmp_path / "no" / "folder.json")

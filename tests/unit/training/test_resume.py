@@ -231,7 +231,7 @@ def test_a_truncated_checkpoint_is_refused(tmp_path: Path):
 
 def test_someone_elses_file_is_refused(tmp_path: Path):
     torch.save({"weights": torch.zeros(2)}, tmp_path / "checkpoint.pt")
-    with pytest.raises(FileFormatError, match="no offramp checkpoint of version 1"):
+    with pytest.raises(FileFormatError, match="no offramp checkpoint of version 2"):
         run(tmp_path, resume=True)
 
 

@@ -40,7 +40,7 @@ def fit(model: nn.Module | None = None, train: Any = None, **options: Any) -> of
         ({"warmup": -1}, "warmup=-1 must be a number of epochs"),
         ({"warmup": 9}, "warmup=9 is longer than epochs=1"),
         ({"patience": 0}, "patience=0 must be None or a whole number"),
-        ({"patience": 2}, r"patience=2\) needs val="),
+        ({"patience": 2}, "patience=2, which needs val="),
         ({"resume": True}, "resume=True needs out="),
         ({"out": 7}, r"out=7\): give a folder's path"),
         ({"regime": "joint"}, r"regime='joint'\): give an instance from offramp.regimes"),

@@ -14,6 +14,7 @@ from tiny_problem import TinyExits, train_loader, val_loader
 import offramp as ofr
 from offramp.errors import FileFormatError
 from offramp.training import EpochRow, History, Scores
+from offramp.training.callbacks import Moment
 from offramp.training.checkpoint import RunState
 from offramp.training.log import TrainingLog, csv_text
 from offramp.training.progress import Progress
@@ -75,7 +76,7 @@ def judged(*accuracies: float, patience: int | None = None, epochs: int = 99) ->
 
 def test_the_earliest_of_equal_epochs_is_the_best():
     state, _ = judged(0.3, 0.6, 0.6, 0.5)
-    assert (state.best_epoch, state.waited) == (2, 2)
+    assert (state.best_epoch, state.waited) == (2, [2, 2])
     assert state.best is not None
     assert state.best.weights["epoch"] == 2
 
@@ -91,7 +92,7 @@ def test_patience_that_runs_out_with_the_last_epoch_is_no_early_stop():
 def test_the_next_phase_counts_anew_and_keeps_the_rows():
     state, _ = judged(0.9, 0.1)
     state.next_phase()
-    assert (state.phase, state.phase_epoch, state.waited, state.best) == (1, 0, 0, None)
+    assert (state.phase, state.phase_epoch, state.waited, state.best) == (1, 0, [], None)
     assert len(state.rows) == 2
     state.enter(row(3, 0.2), 9, None, dict)
     assert state.best_epoch == 3
@@ -101,7 +102,7 @@ def test_run_state_round_trip():
     state, _ = judged(0.3, 0.6, 0.5)
     again = RunState.from_dict(state.to_dict())
     assert again.rows == state.rows
-    assert (again.best.value, again.best_epoch, again.waited) == (0.6, 2, 1)
+    assert (again.best.value, again.best_epoch, again.waited) == (0.6, 2, [1, 1])
 
 
 def test_csv_has_a_column_per_split_quantity_and_exit():
@@ -136,21 +137,21 @@ def test_tensorboard_gets_every_exit_and_drops_what_is_repeated(tmp_path: Path):
     assert [(e.step, e.value) for e in events.Scalars("accuracy/val/exit1")] == [(1, 0.5), (2, 0.75)]
 
 
-def shown(enabled: bool) -> str:
+def shown() -> str:
     console = Console(record=True, width=120, file=open("/dev/null", "w"), force_terminal=True)  # noqa: PTH123, SIM115
-    progress = Progress(enabled, epochs=3, console=console)
+    progress = Progress(epochs=3, console=console)
     tally = Tally(2, torch.device("cpu"), "here")
     tally.add(torch.zeros(2), [torch.tensor([[1.0, 0.0]]), torch.tensor([[0.0, 1.0]])], torch.tensor([0]))
-    progress.start_epoch(2, "joint", steps=5)
+    moment = Moment(TinyExits(), "joint", epoch=2, step=3, steps=5, tally=tally)
+    progress.epoch_begins(moment)
     progress._due = 0.0
-    progress.step(3, tally)
-    progress.end_epoch()
-    progress.show(replace(row(2), seconds=1.25))
+    progress.step_done(moment)
+    progress.epoch_done(replace(moment, row=replace(row(2), seconds=1.25)))
     return console.export_text()
 
 
 def test_the_bar_shows_every_exits_running_accuracy():
-    text = shown(enabled=True)
+    text = shown()
     assert "epoch 2/3 (joint)" in text
     assert "3/5" in text
     assert "exits 100.0 0.0 %" in text
@@ -158,7 +159,6 @@ def test_the_bar_shows_every_exits_running_accuracy():
 
 
 def test_a_silent_run_prints_nothing(capfd: pytest.CaptureFixture[str]):
-    assert shown(enabled=False) == ""
     ofr.fit(TinyExits(), train_loader(), epochs=1, device="cpu", progress=False)
     assert capfd.readouterr() == ("", "")
 

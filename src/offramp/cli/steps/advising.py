@@ -16,12 +16,12 @@ from offramp.cli.materials import check_name
 from offramp.cli.run_folder import RunFolder
 from offramp.cli.session import Session
 from offramp.criteria import CRITERIA, Criterion, ready_made
+from offramp.documents import DocumentKind
 from offramp.errors import CalibrationError
 from offramp.goals import AccuracyDrop, Agreement, Goal, MACBudget
 from offramp.reporters import wording
 
-FORMAT = "offramp.advice"
-VERSION = 1
+KIND = DocumentKind("offramp.advice", 1, "advice", "Write one with: offramp advise --json FILE RUN")
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,7 @@ def advise(target: Path, asked: Asked, session: Session) -> dict[str, Any]:
     session.say(_alone(advice))
     session.say(_depth(advice))
     session.say(f"[bold]{advice.describe()}[/]")
-    return {"format": FORMAT, "version": VERSION, **advice.to_dict()}
+    return KIND.stamp(advice.to_dict())
 
 
 def _recordings(target: Path) -> tuple[ofr.Recording, ofr.Recording | None]:

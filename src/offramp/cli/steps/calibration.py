@@ -10,14 +10,11 @@ import offramp as ofr
 from offramp.calibrators import Evidence, Outcome
 from offramp.cli.failures import FAILURE, OK, say
 from offramp.cli.materials import check_name
-from offramp.cli.run_folder import RunFolder
+from offramp.cli.run_folder import CALIBRATION, RunFolder
 from offramp.cli.session import Session
 from offramp.criteria import CRITERIA, ready_made
 from offramp.goals import Goal
 from offramp.reporters import wording
-
-FORMAT = "offramp.calibration"
-VERSION = 1
 
 
 def calibrate(run: RunFolder, criterion: str, goal: Goal, session: Session) -> tuple[int, dict[str, Any]]:
@@ -40,12 +37,12 @@ def calibrate(run: RunFolder, criterion: str, goal: Goal, session: Session) -> t
         goal=goal,
         tuning=ofr.Recording.load(run.recording("validation")),
     )
-    result = {"format": FORMAT, "version": VERSION, **outcome.to_dict()}
+    result = CALIBRATION.stamp(outcome.to_dict())
     show(outcome, session)
     if isinstance(outcome, ofr.Infeasible):
         say("[bold red]Infeasible:[/] nothing was written; the best there is is shown above.")
         return FAILURE, result
-    run.write(run.calibration, result)
+    CALIBRATION.write(run.calibration, result)
     outcome.policy.save(run.policy)
     return OK, result
 

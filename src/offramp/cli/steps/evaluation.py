@@ -11,7 +11,7 @@ from torch import Tensor
 
 import offramp as ofr
 from offramp.cli.materials import SPLITS, Materials, load_model
-from offramp.cli.run_folder import RunFolder
+from offramp.cli.run_folder import CALIBRATION, RunFolder
 from offramp.cli.session import Session
 from offramp.cli.steps import surroundings
 from offramp.cli.steps.speed import measure_speed
@@ -102,7 +102,7 @@ def _evidence(run: RunFolder, policy: ofr.Policy, session: Session) -> dict[str,
     """The evidence of the calibration that chose this policy."""
     if not run.calibration.exists():
         return None
-    found = run.read(run.calibration, "Calibrate again with: offramp calibrate RUN")
+    found = CALIBRATION.read(run.calibration)
     if found.get("policy") != policy.to_dict():
         session.announce(
             f"{run.policy} is not the policy that {run.calibration} is about: nothing is certified. Calibrate again to "

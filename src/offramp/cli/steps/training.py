@@ -9,6 +9,7 @@ from offramp.cli.materials import Materials, load_model, new_model
 from offramp.cli.run_folder import Request, RunFolder
 from offramp.cli.session import Session
 from offramp.cli.steps import surroundings
+from offramp.regimes import Regime
 
 RECORDED = ("validation", "calibration")
 
@@ -50,6 +51,8 @@ def train(run: RunFolder, request: Request, session: Session, resume: bool, noti
         commit=surroundings.commit(),
     )
     history = _fit(run, request, session, materials, model, resume)
+    if history.final_exit is not None:
+        session.say(history.final_exit.sentence())
     model.save(run.model, meta={"arch": request.arch, "data": request.data})
     record(run, session, materials)
     return _summary(run, model, history)
@@ -68,6 +71,20 @@ def record(run: RunFolder, session: Session, materials: Materials) -> None:
         beside.replace(path)
 
 
+def regime_of(request: Request) -> Regime:
+    """The regime that is asked for.
+
+    Raises:
+        TrainingError: unknown names or parameters, or impossible values.
+    """
+    weights = () if request.weights == "mean" else (f"weights={_as_option(request.weights)}",)
+    return ofr.regimes.from_words(request.regime, (*weights, *request.regime_options))
+
+
+def _as_option(weights: str | tuple[float, ...]) -> str:
+    return weights if isinstance(weights, str) else "".join(f"{weight!r}," for weight in weights)
+
+
 def _fit(
     run: RunFolder, request: Request, session: Session, materials: Materials, model: ofr.ExitModel, resume: bool
 ) -> ofr.History:
@@ -80,7 +97,7 @@ def _fit(
         model,
         materials.train_loader(),
         val=materials.loader("validation"),
-        regime=ofr.regimes.Joint(weights=request.weights),
+        regime=regime_of(request),
         epochs=request.epochs,
         seed=request.seed,
         optimizer=request.optimizer,
@@ -105,5 +122,6 @@ def _summary(run: RunFolder, model: ofr.ExitModel, history: ofr.History) -> dict
         "epochs": len(history.rows),
         "best_epoch": history.best_epoch,
         "seconds": history.seconds,
+        "final_exit": None if history.final_exit is None else history.final_exit.to_dict(),
         "validation": None if best.val is None else {"accuracy": list(best.val.accuracy), "samples": best.val.samples},
     }

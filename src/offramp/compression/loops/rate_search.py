@@ -94,6 +94,9 @@ class _Bisection:
                 rate = self._outdated_failure()
             else:
                 rate = None
+        if not self.failures and self._epochs_left() and (self._holding is None or self._holding.rate == 0):
+            # Layers that lose channels in large steps lose their first at the ceiling, if anywhere.
+            self.low = self.ceiling if self._trial(self.ceiling) else self.low
         return self._ending()
 
     @property

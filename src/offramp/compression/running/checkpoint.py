@@ -20,10 +20,10 @@ from torch import nn
 
 from offramp.compression.controller import Controller
 from offramp.compression.running.processes import is_main
+from offramp.documents import DocumentKind
 from offramp.errors import CompressionError, FileFormatError
 
-FORMAT = "offramp.compression.checkpoint"
-VERSION = 1
+KIND = DocumentKind("offramp.compression.checkpoint", 1, "checkpoint of a compression", "Choose another folder.")
 LAST, BEST = "acc_aware_checkpoint_last.pth", "acc_aware_checkpoint_best.pth"
 
 
@@ -127,7 +127,7 @@ class Checkpoints:
 def _save(payload: Mapping[str, Any], path: Path) -> None:
     beside = path.with_name(path.name + ".part")
     with beside.open("wb") as file:
-        torch.save({**payload, "format": FORMAT, "version": VERSION}, file)
+        torch.save(KIND.stamp(payload), file)
         file.flush()
         # Without this a power cut can leave the new name on an empty file.
         os.fsync(file.fileno())
@@ -138,11 +138,8 @@ def _load(path: Path) -> dict[str, Any]:
     try:
         payload = torch.load(path, map_location="cpu", weights_only=True)
     except (OSError, RuntimeError, EOFError, ValueError, pickle.UnpicklingError, zipfile.BadZipFile) as error:
-        first = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise FileFormatError(f"{path} is damaged or no checkpoint ({first}). Choose another folder.") from error
-    if not isinstance(payload, dict) or (payload.get("format"), payload.get("version")) != (FORMAT, VERSION):
-        raise FileFormatError(f"{path} is no checkpoint of a compression, version {VERSION}. Choose another folder.")
-    return payload
+        raise KIND.damaged(path, error) from error
+    return KIND.check(payload, path)
 
 
 def load_model(model: nn.Module, path: str | os.PathLike[str]) -> None:

@@ -310,7 +310,19 @@ class Runner:
                 "No epoch was fully compressed: the schedule takes longer than the loop. The model is the last one; "
                 "allow more epochs, or fewer steps."
             )
+        self._look_at_what_was_taken()
         return self._outcome(stop)
+
+    def _look_at_what_was_taken(self) -> None:
+        """Says that a search ended with a model that nothing was taken from."""
+        best = self._best_evaluation()
+        if self.loop.searches_rate and best is not None and best.rate == 0:
+            tried = max(record.nominal or 0.0 for record in self.journal.records)
+            self.logbook.notice(
+                f"Nothing was taken from the model that is returned, though rates up to {tried:.3g} were asked for: "
+                "either no rate held, or the layers in question lose nothing below a higher rate (channels go eight at "
+                "a time). Let more layers be compressed (for example prune_first_conv), or allow more degradation."
+            )
 
     def _so_far(self) -> Outcome | None:
         """What there is when a loop breaks off; None before the first validation."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import Any
 from torch import Tensor
 
 from offramp.decisions import Decisions
-from offramp.errors import FileFormatError
+from offramp.documents import DocumentKind
 from offramp.policy import Policy
 from offramp.recording import Recording, simulate
 from offramp.reporters.results.agreement import Agreement
@@ -27,8 +26,7 @@ from offramp.reporters.results.reliability import Reliability
 from offramp.reporters.results.speed import Speed
 from offramp.training import History
 
-FORMAT = "offramp.results"
-VERSION = 1
+KIND = DocumentKind("offramp.results", 1, "results file", "Write one with: offramp evaluate RUN")
 
 
 @dataclass(frozen=True)
@@ -117,31 +115,26 @@ class Results:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data with format and version."""
-        return {"format": FORMAT, "version": VERSION, **asdict(self)}
+        return KIND.stamp(asdict(self))
 
     @classmethod
-    def from_dict(cls, data: Any) -> Results:
-        """Inverse of `to_dict`.
+    def from_dict(cls, data: Any, where: str | Path = "What was given") -> Results:
+        """Inverse of `to_dict`; `where` is the file it is from, for errors.
 
         Raises:
             FileFormatError: no results, damaged, or written by a newer version.
         """
-        if not isinstance(data, dict) or data.get("format") != FORMAT:
-            raise FileFormatError(f'Not offramp results: expected an object with "format": "{FORMAT}".')
-        if data.get("version") != VERSION:
-            raise FileFormatError(
-                f"The results have format version {data.get('version')!r}, this offramp reads version {VERSION}. "
-                "Install a newer offramp, or evaluate again."
-            )
+        data = KIND.check(data, where)
         names = {field.name for field in fields(cls)}
         return build(cls, {key: value for key, value in data.items() if key in names})
 
     def save(self, path: str | Path) -> None:
-        """Writes a JSON file, in one step."""
-        beside = Path(f"{path}.part")
-        # allow_nan would write what other JSON readers refuse.
-        beside.write_text(json.dumps(self.to_dict(), indent=1, allow_nan=False) + "\n", encoding="utf8")
-        beside.replace(path)
+        """Writes a JSON file, in one step.
+
+        Raises:
+            FileFormatError: it cannot be written there.
+        """
+        KIND.write(path, self.to_dict(), indent=1)
 
     @classmethod
     def load(cls, path: str | Path) -> Results:
@@ -150,9 +143,4 @@ class Results:
         Raises:
             FileFormatError: the file is missing, no JSON, or no results.
         """
-        try:
-            return cls.from_dict(json.loads(Path(path).read_text(encoding="utf8")))
-        except FileNotFoundError as error:
-            raise FileFormatError(f"There are no results {path}. Write them with: offramp evaluate RUN") from error
-        except (json.JSONDecodeError, UnicodeDecodeError) as error:
-            raise FileFormatError(f"{path} is not JSON ({error}). Evaluate again.") from error
+        return cls.from_dict(KIND.read(path), path)

@@ -1,0 +1,114 @@
+"""Figures of a benchmark from the results of its runs alone: frontiers, and differences between regimes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from offramp.benchmark import comparing
+from offramp.benchmark.comparing import Board
+from offramp.benchmark.report import criteria_of
+from offramp.benchmark.results import Results
+from offramp.benchmark.scoring import BUDGETS
+from offramp.errors import MissingExtraError
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+STYLE = {"font.size": 8, "axes.grid": True, "grid.alpha": 0.3, "axes.spines.top": False, "axes.spines.right": False}
+COLOURS = {"disjoint": "#0072b2", "joint": "#d55e00", "mixed": "#009e73"}
+"""Of the paper's regimes, told apart by everyone; the others are grey."""
+WIDTH = 3.2
+"""Inches of a panel: two of them fill the width of a page."""
+
+
+def write_figures(results: Results) -> list[Path]:
+    """Draws every figure as PNG and PDF into the folder `figures`.
+
+    Raises:
+        MissingExtraError: matplotlib is not installed.
+    """
+    runs = results.all()
+    board, criteria = Board(runs), criteria_of(runs)
+    folder = results.folder / "figures"
+    folder.mkdir(parents=True, exist_ok=True)
+    drawn = {"frontiers": frontiers(board, criteria[0]), "differences": differences(board, criteria[0])}
+    return [path for name, figure in drawn.items() for path in _saved(figure, folder / name)]
+
+
+def frontiers(board: Board, criterion: str) -> Figure:
+    """Accuracy against the budget of MACs, one panel per problem: means over seeds, bands of 95 %."""
+    names = dict.fromkeys(regime for problem in board.problems for regime in board.regimes(problem))
+    figure, panels = _panels(len(board.problems), height=2.6)
+    for axes, problem in zip(panels, board.problems, strict=True):
+        for regime in board.regimes(problem):
+            _frontier(axes, board, problem, regime, criterion, _look(regime, list(names)))
+        axes.set(title=problem, xlabel="MACs, % of the backbone's", ylabel="test accuracy, %")
+    handles, labels = panels[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=4, frameon=False)
+    return figure
+
+
+def _frontier(axes: Axes, board: Board, problem: str, regime: str, criterion: str, look: Mapping[str, Any]) -> None:
+    found = [board.level(problem, regime, comparing.within(share, criterion)) for share in BUDGETS]
+    points = [(100 * share, f) for share, f in zip(BUDGETS, found, strict=True) if f is not None]
+    axes.plot([x for x, _ in points], [100 * f.mean for _, f in points], label=regime, **look)
+    if regime in COLOURS and all(f.seeds > 1 for _, f in points):
+        low, high = [100 * f.low for _, f in points], [100 * f.high for _, f in points]
+        axes.fill_between([x for x, _ in points], low, high, color=look["color"], alpha=0.15, linewidth=0)
+
+
+def _look(regime: str, names: Sequence[str]) -> dict[str, Any]:
+    base = regime.removesuffix("-long")
+    if base in COLOURS:
+        return {"color": COLOURS[base], "linewidth": 1.6, "linestyle": "--" if base != regime else "-"}
+    others = [name for name in names if name.removesuffix("-long") not in COLOURS]
+    place = others.index(regime)
+    dashes = ["-", "--", ":", "-."][place % 4]
+    return {"color": str(0.35 + 0.1 * (place // 4 % 3)), "linewidth": 0.9, "linestyle": dashes}
+
+
+def differences(board: Board, criterion: str, other: str = "joint") -> Figure:
+    """Area under the frontier minus that of another regime, in points, with paired intervals of 95 %."""
+    figure, panels = _panels(len(board.problems), height=2.4)
+    for axes, problem in zip(panels, board.problems, strict=True):
+        regimes = [name for name in board.regimes(problem) if name != other]
+        for row, regime in enumerate(reversed(regimes)):
+            found = board.difference(problem, regime, other, comparing.area(criterion))
+            if found is not None and math.isfinite(found.low):
+                reach = [[100 * (found.mean - found.low)], [100 * (found.high - found.mean)]]
+                colour = COLOURS.get(regime, "0.4") if found.resolved else "0.75"
+                axes.errorbar([100 * found.mean], [row], xerr=reach, fmt="o", color=colour, markersize=3, linewidth=1)
+        axes.axvline(0, color="black", linewidth=0.8)
+        axes.set_yticks(range(len(regimes)), labels=list(reversed(regimes)))
+        axes.set(title=problem, xlabel=f"area minus {other}'s, points")
+    return figure
+
+
+def _panels(count: int, height: float) -> tuple[Figure, list[Axes]]:
+    """A figure of so many panels, two in a row."""
+    try:
+        import matplotlib
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise MissingExtraError(
+            "Figures need matplotlib, which is not installed. Run: pip install 'offramp[bench]'"
+        ) from error
+    rows = -(-count // 2)
+    with matplotlib.rc_context(STYLE):
+        # Not pyplot, which would choose a backend and keep every figure.
+        figure = Figure(figsize=(2 * WIDTH, rows * height + 0.5), layout="constrained")
+        panels = list(figure.subplots(rows, min(count, 2), squeeze=False).flat)
+    for spare in panels[count:]:
+        spare.set_axis_off()
+    return figure, panels[:count]
+
+
+def _saved(figure: Figure, stem: Path) -> list[Path]:
+    paths = [stem.with_suffix(".png"), stem.with_suffix(".pdf")]
+    for path in paths:
+        figure.savefig(path, dpi=200)
+    return paths

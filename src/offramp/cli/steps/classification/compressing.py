@@ -1,0 +1,68 @@
+"""Compresses the trained network, exits included, until its accuracy no longer allows it: `--compress FILE`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+import offramp as ofr
+from offramp.cli.steps.classification.outcomes import outcomes_of
+from offramp.cli.steps.classification.setting import Setting
+from offramp.cli.steps.classification.statistics import figures
+from offramp.compression.configuration import Configuration
+from offramp.compression.sizes import Size
+from offramp.compression.trainer import Trainer
+from offramp.errors import CompressionError
+
+
+def compress(setting: Setting, config: Path, resume: bool) -> tuple[ofr.ExitModel, dict[str, Any]]:
+    """The small network, and what came of the loop as plain data.
+
+    The loop watches the validation accuracy of the network **with its exits taken**.
+
+    Raises:
+        ConfigurationError: the configuration has mistakes; all are named.
+        CompressionError: it asks for no loop, does not fit the network, or nothing is held out for validation.
+    """
+    configuration, validation = Configuration.load(config), setting.images.validation
+    if configuration.loop is None:
+        raise CompressionError(f"--compress {config}: it asks for no loop; add accuracy_aware_training.")
+    if validation is None:
+        raise CompressionError(
+            "--compress with --vs 0: the loop watches held-out images; hold some out, e.g. --vs 0.1."
+        )
+    asked, model = setting.options.training, setting.model
+
+    def validate(candidate: Any, epoch: int = 0) -> float:
+        outcomes = outcomes_of(candidate, validation, setting.policy)
+        return figures(outcomes, outcomes.taken(setting.policy)).top1 / 100
+
+    trainer = Trainer(setting.images.train, validation, asked.lr, asked.momentum, asked.weight_decay, setting.seed)
+    setting.journal.say(f"--- compress by {config} ---")
+    outcome = ofr.compress(
+        model,
+        configuration,
+        **{**trainer.functions, "validate": validate},
+        example=model.to_own_device(setting.images.example),
+        out=setting.folder.path / "compression",
+        resume=resume,
+    )
+    small = outcome.strip()
+    result = json.loads(json.dumps({**outcome.to_dict(), "size": _sizes(setting, model, small)}, default=dict))
+    setting.journal.say(*outcome.statistics.to_str().splitlines(), *outcome.notices)
+    return _with_exits(small), result
+
+
+def _sizes(setting: Setting, before: nn.Module, after: nn.Module) -> dict[str, Any]:
+    return {
+        name: dict(Size.of(m, setting.images.example).__dict__) for name, m in (("before", before), ("after", after))
+    }
+
+
+def _with_exits(model: nn.Module) -> ofr.ExitModel:
+    if not isinstance(model, ofr.ExitModel):
+        raise CompressionError(f"Compressing gave a {type(model).__name__}, which takes no exits.")
+    return model.eval()

@@ -1,0 +1,160 @@
+"""The way of one `offramp classify`: options, images, network, training, thresholds, compression, test, export."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from offramp.cli.classify_options import ClassifyOptions
+from offramp.cli.failures import INTERRUPTED, OK, UsageError
+from offramp.cli.session import Session
+from offramp.cli.steps import surroundings
+from offramp.cli.steps.classification import (
+    calibrating,
+    compressing,
+    exporting,
+    images,
+    networks,
+    saved_options,
+    sensitivity,
+    summaries,
+    testing,
+    training,
+)
+from offramp.cli.steps.classification.checking import check
+from offramp.cli.steps.classification.folder import FORMAT, VERSION, ClassifyFolder, Journal, read_weights
+from offramp.cli.steps.classification.setting import Setting
+from offramp.errors import DataError, TrainingError
+
+
+def run(data: Path | None, options: ClassifyOptions, session: Session) -> int:
+    """Does what a command line asks for.
+
+    Returns:
+        The exit code.
+
+    Raises:
+        UsageError: the flags contradict each other or the network.
+        DataError: the images cannot be had, or are not those of the run that is resumed.
+        FileFormatError: weights are missing, damaged or of another network.
+        TrainingError: training failed, or the folder cannot be written.
+    """
+    earlier = None if options.network.resume_from is None else ClassifyFolder.of(options.network.resume_from)
+    goes_on = earlier is not None and not (options.training.evaluate or options.network.reset_optimizer)
+    if earlier is not None:
+        facts = earlier.facts()
+        options = saved_options.joined(options, facts["options"], strict=goes_on)
+        data = data or Path(facts["data"])
+    check(options, networks.places(options.network.arch, options.network.exits))
+    if options.exits.calibrate:
+        _ = calibrating.parse(options.exits.calibrate).goal  # a goal that is none is refused before any work
+    if options.output.summary:
+        summaries.show(options, data, session)
+        return OK
+    setting = _setting(_given(data), options, session, earlier if goes_on else None)
+    try:
+        session.deliver(_work(setting, earlier, goes_on))
+    except KeyboardInterrupt:
+        setting.journal.say(f"Interrupted. Continue with: offramp classify --resume-from {setting.folder.path}")
+        return INTERRUPTED
+    return OK
+
+
+def _given(data: Path | None) -> Path:
+    if data is None:
+        raise UsageError("DATA: missing. Give the folder of the images, as the last word of the command line.")
+    return data
+
+
+def _setting(data: Path, options: ClassifyOptions, session: Session, earlier: ClassifyFolder | None) -> Setting:
+    """Reads the images, builds the network, and opens the folder with its log."""
+    journal = Journal(session)
+    policy = networks.policy(options.exits, networks.places(options.network.arch, options.network.exits).cuts)
+    found = images.read(data, options)
+    seed = options.common.seed or 0
+    model = networks.network(options.network.arch, options.network.exits, len(found.classes), found.example, seed)
+    started = networks.start(model, options)
+    if earlier is not None and earlier.facts()["split"] != found.record:
+        raise DataError(f"{data} is not divided as in {earlier.path}: the images changed since. Begin a new run.")
+    folder = earlier or ClassifyFolder.fresh(options.output.out_dir, options.output.name)
+    journal.open(folder.log)
+    model.to(session.device)
+    if session.device.type == "cpu":
+        # Convolutions on a CPU run about twice as fast in this layout.
+        model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    setting = Setting(options, session, journal, folder, found, model, policy)
+    journal.say(
+        f"Run folder: {folder.path}", *_environment_lines(session), *found.notes, *([started] if started else [])
+    )
+    _describe(setting, data)
+    return setting
+
+
+def _environment_lines(session: Session) -> list[str]:
+    versions = ", ".join(f"{name} {version}" for name, version in surroundings.versions().items())
+    return [
+        f"Command line: {' '.join(sys.argv)}",
+        f"Device: {surroundings.device_name(session.device)}; commit {surroundings.commit() or 'unknown'}",
+        f"Versions: {versions}",
+    ]
+
+
+def _describe(setting: Setting, data: Path) -> None:
+    """Writes `run.json`; the one of a run that is resumed stays."""
+    if setting.folder.description.exists():
+        return
+    setting.folder.write(
+        setting.folder.description,
+        {
+            "format": FORMAT,
+            "version": VERSION,
+            **setting.facts(),
+            "data": str(data.absolute()),
+            "given": saved_options.given(setting.options),
+            "macs": list(setting.model.cost.macs),
+            "plain_macs": setting.model.cost.plain,
+            "created": surroundings.now(),
+            "command_line": sys.argv,
+            "device": surroundings.device_name(setting.device),
+            "threads": torch.get_num_threads(),
+            "versions": surroundings.versions(),
+            "commit": surroundings.commit(),
+        },
+    )
+
+
+def _work(setting: Setting, earlier: ClassifyFolder | None, goes_on: bool) -> dict[str, Any]:
+    asked = setting.options
+    result: dict[str, Any] = {"run": str(setting.folder.path), "cuts": list(setting.model.cuts)}
+    if earlier is not None and not goes_on:
+        _take_weights(setting, earlier)
+    if asked.compression.sense:
+        return {**result, "sensitivity": sensitivity.measure(setting)}
+    if not asked.training.evaluate:
+        training.train(setting, resume=goes_on)
+    model = setting.model.eval()
+    if asked.compression.compress:
+        model, result["compression"] = compressing.compress(setting, asked.compression.compress, resume=goes_on)
+    if asked.exits.calibrate:
+        policy, result["calibration"] = calibrating.calibrate(setting, model)
+        setting = replace(setting, policy=policy)
+    setting.policy.save(setting.folder.policy)
+    result["policy"] = setting.policy.to_dict()
+    result["test"] = testing.test(setting, model)
+    if asked.output.export_onnx:
+        result["onnx"] = exporting.export(setting, model, asked.output.export_onnx)
+    setting.folder.write(setting.folder.results, result)
+    setting.journal.say(f"Results: {setting.folder.results}")
+    return result
+
+
+def _take_weights(setting: Setting, earlier: ClassifyFolder) -> None:
+    if not earlier.best.exists():
+        raise TrainingError(f"{earlier.path} has no {earlier.best.name}: no epoch was finished there.")
+    given = setting.options.network.resume_from
+    file = given if given is not None and given.is_file() and given != earlier.description else earlier.best
+    setting.journal.say(networks.load(setting.model, read_weights(file), str(file)))

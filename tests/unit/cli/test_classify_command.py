@@ -1,0 +1,313 @@
+from __future__ import annotations
+
+import csv
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+import offramp as ofr
+from offramp import zoo
+from offramp.cli import main
+from offramp.cli.steps.classification.folder import ClassifyFolder, read_weights
+from offramp.data import ImageData, write_cifar_batches, write_image_folder
+
+Failing = Callable[..., str]
+EXITS = ["--earlyexit_thresholds", "1.5", "--earlyexit_lossweights", "0.4"]
+TINY = ["-a", "resnet20_cifar_earlyexit", "--epochs", "1", "-b", "32", "--lr", "0.02", "-p", "1", *EXITS]
+
+
+def blobs(samples: int, side: int, seed: int, classes: int = 4) -> ImageData:
+    """Noise with a bright quarter that says the class."""
+    draw = torch.Generator().manual_seed(seed)
+    labels = torch.arange(samples) % classes
+    images = torch.randint(0, 90, (samples, 3, side, side), generator=draw, dtype=torch.uint8)
+    half = side // 2
+    for k in range(classes):
+        rows, columns = (k // 2) * half, (k % 2) * half
+        images[labels == k, :, rows : rows + half, columns : columns + half] += 120
+    return ImageData("blobs", images, labels, tuple("abcdefghij"[:classes]), "made up")
+
+
+@pytest.fixture(scope="session")
+def cifar(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("pcifar10")
+    write_cifar_batches(blobs(120, 32, 0), blobs(40, 32, 1), folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def trained(cifar: Path, tmp_path_factory: pytest.TempPathFactory) -> ClassifyFolder:
+    """A run of the manual's command, shortened. Shared: nothing in it may be changed."""
+    out = tmp_path_factory.mktemp("out")
+    command = (
+        f"classify --arch=resnet20_cifar_earlyexit --epochs=2 -b 32 --lr=0.02 --earlyexit_thresholds 0.6 "
+        f"--earlyexit_lossweights 0.4 -j 30 --out-dir {out} -n earlyexit {cifar} --cpu -p 2 --confusion "
+        "--report-label-oracle --num-best-scores 2"
+    )
+    assert main(command.split()) == 0
+    (folder,) = out.iterdir()
+    return ClassifyFolder(folder)
+
+
+def results(folder: ClassifyFolder) -> dict[str, Any]:
+    return json.loads(folder.results.read_text())  # type: ignore[no-any-return]
+
+
+def test_the_manuals_command_for_cifar_runs_to_its_end(trained: ClassifyFolder) -> None:
+    assert re.fullmatch(r"earlyexit___\d{4}\.\d\d\.\d\d-\d{6}", trained.path.name)
+    log = trained.log.read_text()
+    assert "-j 30: more processes than the cores" in log
+    assert "Epoch: [1][    4/    4]    Overall Loss" in log
+    assert log.count("Totals for entire network with early exits:") == 3
+    assert log.count("==> Best [") == 3
+    assert "Versions: python" in log
+    test = results(trained)["test"]
+    assert test["samples"] == 40
+    assert sum(row["count"] for row in test["exits"]) == 40
+
+
+def test_exits_are_taken_and_what_was_executed_is_what_was_said(trained: ClassifyFolder) -> None:
+    test = results(trained)["test"]
+    assert test["executed"]["top1"] == pytest.approx(test["top1"])
+    assert test["executed"]["seconds"] > 0
+    early, last = test["exits"]
+    macs = json.loads(trained.description.read_text())["macs"]
+    assert test["mean_macs"] == pytest.approx((early["count"] * macs[0] + last["count"] * macs[1]) / 40)
+
+
+def test_every_checkpoint_holds_what_is_needed_to_go_on(trained: ClassifyFolder) -> None:
+    best = torch.load(trained.best, weights_only=True)
+    latest = torch.load(trained.checkpoint, weights_only=True)
+    (state,) = latest["callbacks"].values()
+    for facts in (best, state["facts"]):
+        assert ofr.Policy.from_dict(facts["policy"]).thresholds == (-0.6,)
+        assert facts["options"]["exits"]["loss_weights"] == [0.4]
+        assert facts["split"]["sizes"] == {"train": 108, "validation": 12, "calibration": 0, "test": 40}
+        assert len(facts["split"]["sha256"]) == 64
+        assert facts["randomness"]["seed"] == 0
+
+
+def test_the_test_runs_on_the_best_epoch(trained: ClassifyFolder) -> None:
+    rows = json.loads(trained.epochs_json.read_text())["epochs"]
+    best = max(rows, key=lambda row: (row["validation"]["top1"], row["validation"]["top5"], -row["epoch"]))
+    assert torch.load(trained.best, weights_only=True)["epoch"] == best["epoch"]
+
+
+def test_epochs_are_logged_with_validation_per_exit(trained: ClassifyFolder) -> None:
+    rows = list(csv.DictReader(trained.epochs_csv.open()))
+    assert [row["epoch"] for row in rows] == ["0", "1"]
+    assert {"Training/Top1_exit0", "Validation/top1_exit0", "Validation/count_exit1"} <= set(rows[0])
+
+
+def test_tensorboard_has_distillers_names(trained: ClassifyFolder) -> None:
+    reader = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    events = reader.EventAccumulator(str(trained.tensorboard))
+    events.Reload()
+    names = set(events.Tags()["scalars"])
+    assert {f"Performance/Validation/{name}" for name in ("Loss", "Top1", "Top5", "Percent_exit0")} <= names
+    assert {"Performance/Training/Top1_exit0", "Performance/Training/Top5_exit1"} <= names
+
+
+def test_the_oracle_is_reported_as_one(trained: ClassifyFolder) -> None:
+    found = results(trained)["test"]["label_oracle"]
+    assert found["deployable"] is False
+    assert found["deployed"]["top1"] == results(trained)["test"]["top1"]
+    assert "cannot be deployed" in trained.log.read_text()
+
+
+def test_confusion_is_of_the_answers_with_exits(trained: ClassifyFolder) -> None:
+    matrix = torch.tensor(results(trained)["test"]["confusion"])
+    assert matrix.sum() == 40
+    assert 100 * matrix.diag().sum() / 40 == pytest.approx(results(trained)["test"]["top1"])
+
+
+def test_evaluating_gives_the_same_test(trained: ClassifyFolder, cifar: Path, tmp_path: Path) -> None:
+    assert main(["classify", "-e", "--resume-from", str(trained.path), "-o", str(tmp_path), "--cpu", str(cifar)]) == 0
+    (folder,) = tmp_path.iterdir()
+    again, before = results(ClassifyFolder(folder))["test"], results(trained)["test"]
+    assert again["exits"] == before["exits"]
+    assert again["mean_macs"] == before["mean_macs"]
+
+
+def test_weights_of_the_plain_network_load_into_its_twin(cifar: Path, tmp_path: Path) -> None:
+    plain = zoo.build("resnet20_cifar", num_classes=4)
+    file = tmp_path / "plain.pth"
+    torch.save({"state_dict": {f"module.{k}": v for k, v in plain.state_dict().items()}}, file)
+    out = tmp_path / "out"
+    command = ["classify", *TINY, "-e", "--exp-load-weights-from", str(file), "-o", str(out), str(cifar), "--cpu"]
+    assert main(command) == 0
+    (folder,) = out.iterdir()
+    assert "those of the backbone" in ClassifyFolder(folder).log.read_text()
+
+
+def test_onnx_with_exits(trained: ClassifyFolder, cifar: Path, tmp_path: Path) -> None:
+    pytest.importorskip("onnxruntime")
+    tokens = ["classify", "-e", "--resume-from", trained.path, "-o", tmp_path, "--cpu", "--export-onnx", "n.onnx"]
+    assert main(list(map(str, tokens))) == 0
+    (folder,) = tmp_path.iterdir()
+    assert (folder / "n.onnx" / "model.onnx").exists()
+    parity = results(ClassifyFolder(folder))["onnx"]["parity"]
+    assert all(entry["equal"] + entry["near"] == entry["rows"] for entry in parity)
+
+
+def test_distillation_with_exits_changes_the_weights(trained: ClassifyFolder, cifar: Path, tmp_path: Path) -> None:
+    tokens = [*TINY, "--cpu", "--etrs", "0.5", str(cifar), "-o", str(tmp_path)]
+    teaching = ["--kd-teacher", "resnet20_cifar_earlyexit", "--kd-resume", str(trained.path), "--kd-temp", "4"]
+    assert main(["classify", *tokens, "-n", "alone"]) == 0
+    assert main(["classify", *tokens, "-n", "taught", *teaching]) == 0
+    assert main(["classify", *tokens, "-n", "late", *teaching, "--kd-start-epoch", "1"]) == 0
+    weights = {path.name.split("_")[0]: read_weights(path / "best.pt") for path in tmp_path.iterdir()}
+    name = "heads.0.linear.weight"
+    assert not weights["taught"][name].equal(weights["alone"][name])
+    # It would have begun after the only epoch; what is left are the labels.
+    assert weights["late"][name].equal(weights["alone"][name])
+
+
+def test_exits_elsewhere_and_on_a_plain_network(cifar: Path, tmp_path: Path) -> None:
+    tokens = ["classify", "-a", "resnet20_cifar", "-e", "--exits", "layer1.0", "0.6", str(cifar), "--cpu"]
+    flags = ["--earlyexit_thresholds", "1", "1", "-o", str(tmp_path)]
+    assert main([*tokens, *flags]) == 0
+    (folder,) = tmp_path.iterdir()
+    facts = json.loads((folder / "run.json").read_text())
+    assert facts["cuts"][0] == "layer1.0"
+    assert len(facts["macs"]) == 3
+
+
+def test_a_plain_network_needs_no_flags_of_exits(cifar: Path, tmp_path: Path) -> None:
+    tokens = ["-a", "resnet20_cifar", "--epochs", "1", "-b", "64", "--lr", "0.02", "--etrs", "0.5", "--cpu"]
+    assert main(["classify", *tokens, "-o", str(tmp_path), str(cifar)]) == 0
+    (folder,) = tmp_path.iterdir()
+    (only,) = results(ClassifyFolder(folder))["test"]["exits"]
+    assert only["percent"] == 100
+
+
+def test_thresholds_can_be_chosen_by_a_goal(trained: ClassifyFolder, cifar: Path, tmp_path: Path) -> None:
+    tokens = ["-e", "--resume-from", str(trained.path), "-o", str(tmp_path), "--cpu", str(cifar)]
+    assert main(["classify", *tokens, "--calibrate", "drop=50%"]) == 0
+    (folder,) = tmp_path.iterdir()
+    found = results(ClassifyFolder(folder))
+    assert found["calibration"]["evidence"]["split"] == "calibration"
+    assert found["policy"]["criterion"] == {"name": "entropy"}
+    assert ofr.Policy.load(folder / "policy.json").to_dict() == found["policy"]
+
+
+def test_sensitivity_of_every_layer(trained: ClassifyFolder, cifar: Path, tmp_path: Path) -> None:
+    tokens = ["-e", "--resume-from", str(trained.path), "-o", str(tmp_path), "--cpu", str(cifar)]
+    assert main(["classify", *tokens, "--sense", "filter", "--sense-range", "0", "0.6", "0.5"]) == 0
+    (folder,) = tmp_path.iterdir()
+    rows = list(csv.DictReader((folder / "sensitivity.csv").open()))
+    layers = {row["parameter"] for row in rows}
+    assert len(rows) == 2 * len(layers)
+    assert "heads.0.linear.weight" in layers
+    whole = {row["top1"] for row in rows if float(row["sparsity"]) == 0}
+    assert len(whole) == 1, "every layer was put back as it was"
+
+
+@pytest.mark.parametrize("summary", ["sparsity", "compute", "model", "modules"])
+def test_summaries_with_exits(summary: str, capsys: pytest.CaptureFixture[str]) -> None:
+    tokens = ["-a", "resnet20_cifar_earlyexit", *EXITS, "--summary", summary, "--json", "-"]
+    assert main(["classify", *tokens]) == 0
+    found = json.loads(capsys.readouterr().out)["summary"][summary]
+    if summary == "compute":
+        assert found["plain_macs"] == 40_813_184
+        assert found["exits"][0]["percent_of_plain"] == pytest.approx(35.8, abs=0.05)
+    assert "heads" in json.dumps(found)
+
+
+def test_a_drawing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    monkeypatch.chdir(tmp_path)
+    assert main(["classify", "-a", "resnet20_cifar_earlyexit", *EXITS, "--summary", "png"]) == 0
+    assert (tmp_path / "resnet20_cifar_earlyexit.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_manuals_command_for_imagenet_runs_on_an_image_folder(tmp_path: Path) -> None:
+    pytest.importorskip("PIL")
+    data, out = tmp_path / "i1k", tmp_path / "out"
+    write_image_folder(blobs(12, 40, 0, classes=3), blobs(6, 40, 1, classes=3), data)
+    command = (
+        f"classify --arch=resnet18_earlyexit --epochs=1 -b 8 --lr=0.003 --earlyexit_thresholds 1.2 0.9 "
+        f"--earlyexit_lossweights 0.1 0.3 -j 30 --out-dir {out} -n earlyexit {data} --cpu --vs 0.25"
+    )
+    assert main(command.split()) == 0
+    (folder,) = out.iterdir()
+    assert len(results(ClassifyFolder(folder))["test"]["exits"]) == 3
+
+
+@pytest.mark.parametrize(
+    ("tokens", "code", "said"),
+    [
+        (["-a", "resnet20_cifr", "X"], 2, "'resnet20_cifar'"),
+        (["-a", "resnet20_cifar_earlyexit", "X"], 2, "--earlyexit_thresholds and --earlyexit_lossweights: missing"),
+        (["-a", "resnet20_cifar", *EXITS, "X"], 2, "has no early exits"),
+        ([*TINY, "--earlyexit_thresholds", "0.1", "X"], 2, "2 numbers"),
+        ([*TINY, "--criterion", "loss", "X"], 2, "--criterion loss"),
+        ([*TINY], 2, "DATA: missing"),
+        ([*TINY, "no-such-folder"], 1, "no-such-folder"),
+        ([*TINY, "--cpu", "--gpus", "0", "X"], 2, "give one of them"),
+        (["-a", "resnet20_cifar", "--resume-from", "nowhere"], 1, "there is no run"),
+        ([*TINY, "-j", "many", "X"], 2, "many"),
+        ([*TINY, "--calibrate", "loss=1", "X"], 2, "--calibrate loss=1"),
+    ],
+)
+def test_bad_input_is_a_message_and_a_code(failing: Failing, tokens: list[str], code: int, said: str) -> None:
+    assert said in failing(code, "classify", *tokens)
+
+
+def test_data_that_is_truncated(failing: Failing, cifar: Path, tmp_path: Path) -> None:
+    broken = tmp_path / "broken"
+    write_cifar_batches(blobs(40, 32, 0), blobs(20, 32, 1), broken)
+    (batch,) = broken.rglob("data_batch_3")
+    batch.write_bytes(batch.read_bytes()[:1000])
+    assert "data_batch_3" in failing(1, "classify", *TINY, broken, "-o", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_another_number_of_classes_in_a_checkpoint(failing: Failing, cifar: Path, tmp_path: Path) -> None:
+    file = tmp_path / "ten.pth"
+    torch.save(zoo.build("resnet20_cifar", num_classes=10).state_dict(), file)
+    message = failing(1, "classify", *TINY, "--exp-load-weights-from", file, "-o", tmp_path / "out", cifar)
+    assert "10 classes, the network has 4" in message
+
+
+def test_a_checkpoint_that_would_run_code(failing: Failing, cifar: Path, tmp_path: Path) -> None:
+    file = tmp_path / "code.pth"
+    torch.save({"state_dict": {}, "extras": zoo.build("lenet")}, file)
+    message = failing(1, "classify", *TINY, "--exp-load-weights-from", file, "-o", tmp_path / "out", cifar)
+    assert "holds more than weights" in message
+
+
+def test_pretrained_downloads_nothing(
+    failing: Failing, cifar: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
+    tokens = ["classify", *TINY, "-e", "--pretrained", "-o", tmp_path / "out", cifar, "--cpu"]
+    assert "nothing is downloaded" in failing(1, *tokens)
+    (tmp_path / "checkpoints").mkdir()
+    weights = zoo.build("resnet20_cifar", num_classes=4).state_dict()
+    torch.save(weights, tmp_path / "checkpoints" / "resnet20_cifar-12345678.pth")
+    assert main([str(token) for token in tokens]) == 0
+
+
+def test_a_changed_data_set_is_not_resumed_on(failing: Failing, trained: ClassifyFolder, tmp_path: Path) -> None:
+    write_cifar_batches(blobs(80, 32, 0), blobs(20, 32, 1), tmp_path)
+    message = failing(1, "classify", "--resume-from", trained.path, tmp_path)
+    assert "is not divided as in" in message
+
+
+def test_a_run_with_other_options_is_not_resumed(failing: Failing, trained: ClassifyFolder) -> None:
+    assert "training lr is 0.02 there and 0.5 now" in failing(
+        2, "classify", "--resume-from", trained.path, "--lr", "0.5"
+    )
+
+
+def test_only_the_weights_of_a_run(trained: ClassifyFolder, cifar: Path, tmp_path: Path) -> None:
+    tokens = ["--resume-from", trained.path, "--reset-optimizer", "--epochs", "1", "-b", "64", "--lr", "0.001"]
+    assert main(list(map(str, ["classify", *tokens, "-o", tmp_path, "--cpu", cifar]))) == 0
+    (folder,) = tmp_path.iterdir()
+    assert [row["epoch"] for row in json.loads((folder / "epochs.json").read_text())["epochs"]] == [0]
