@@ -3,7 +3,7 @@
     python benchmarks/loader_share.py [--steps N] [--batch-size N]
 
 Fashion-MNIST is written as CIFAR batches and opened from there, so that every step shifts, mirrors and normalises a
-batch of 32x32 colour images as `offramp classify` would. Preparing a batch and training on it are timed one after the
+batch of 32x32 colour images, as training on CIFAR does. Preparing a batch and training on it are timed one after the
 other in the same loop, in the training process: with workers the share can only be less.
 """
 

@@ -17,8 +17,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from offramp.benchmark.answers import ANSWERS
+from offramp.benchmark.comparing import Board
+from offramp.benchmark.results import Results
+
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
+SUITE_RESULTS = ROOT / "benchmarks" / "regimes" / "results" / "cpu"
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 MARKED = re.compile(r"(<!-- table: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
@@ -179,6 +184,86 @@ def calibration_speed() -> str:
     what = "medians of 3; peak memory of the process, the recording included"
     header = ["samples x exits x classes", "goal", "seconds", "peak, GiB"]
     return table(header, rows, origin("calibration_speed", "calibration_speed", data, what))
+
+
+def beside_nncf() -> str:
+    """Epochs until the exit and final accuracy, ours and NNCF's, per seed."""
+    ours, theirs = load("compression_loops"), load("beside_nncf")
+    rows = []
+    for r in ours["early_exit"]:
+        found = [t for t in theirs["rows"] if t["row"] == r["row"]]
+        rows.append(
+            [
+                r["row"],
+                _seeds(r["after_init"], "{:.1%}"),
+                _seeds([t["after_init"] for t in found], "{:.1%}"),
+                _seeds(r["epochs"], "{}"),
+                _seeds([t["epochs"] for t in found], "{}"),
+                _seeds(r["final"], "{:.1%}"),
+                _seeds([t["final"] for t in found], "{:.1%}"),
+            ]
+        )
+    crashed = sorted({r["row"] for r in theirs["rows"] if "crash" in r})
+    what = f"seeds 1 to 3, at most 25 epochs. NNCF crashed on every seed of: {', '.join(crashed)}"
+    header = ["row", "at once", "NNCF", "epochs", "NNCF", "final", "NNCF"]
+    return table(header, rows, origin("beside_nncf", "beside_nncf", theirs, what))
+
+
+def _seeds(values: Sequence[Any], form: str) -> str:
+    return " / ".join("never" if value is None else form.format(value) for value in values)
+
+
+def compression_searches() -> str:
+    """The two loops over rates, per seed."""
+    data = load("compression_loops")
+    rows = [
+        [
+            name,
+            _seeds(found["rates_of_adaptive"], "{:.2f}"),
+            _seeds(found["epochs_of_adaptive"], "{}"),
+            _seeds(found["rates_of_search"], "{:.2f}"),
+            _seeds(found["epochs_of_search"], "{}"),
+            _seeds(found["epochs_until_found"], "{}"),
+            f"{found['found_within_60_percent']} of {found['seeds']}",
+        ]
+        for name, found in data["verdicts"].items()
+    ]
+    what = (
+        "by seed; the last two columns: until the search has a rate at least as high as the adaptive loop's in the end"
+    )
+    header = ["algorithm", "adaptive: rate", "epochs", "search: rate", "epochs", "until as high", "within 60 %"]
+    return table(header, rows, origin("compression_loops", "compression_loops", data, what))
+
+
+def compression_overhead() -> str:
+    """Training steps over plain ones."""
+    data = load("compression_overhead")
+    rows = [[r["case"], f"{r['ratio']:.2f}", f"{r['limit']:.2f}"] for r in data["rows"]]
+    what = "ResNet-20, time of a training step over that of plain training, in alternation"
+    return table(
+        ["algorithms", "ratio", "aim at most"], rows, origin("compression_overhead", "compression_overhead", data, what)
+    )
+
+
+def compression_fashion() -> str:
+    """Real images: accuracy and latency of what compression leaves."""
+    data = load("compression_fashion")
+    rows = [
+        [
+            r["network"],
+            f"{r['validation']:.2%}",
+            f"{r['test']:.2%}",
+            f"{r['latency']:.3f}",
+            f"{r['latency_in_its_engine']:.3f}",
+        ]
+        for r in data["rows"]
+    ]
+    what = (
+        f"ResNet-20, {data['images']:,} training images, {data['epochs']} epochs, then at most {data['tune']}; "
+        f"{data['pruning']['macs_gone']:.0%} of the MACs gone; latency of batches of {data['batch']}"
+    )
+    header = ["network", "validation", "test", "latency over plain", "over plain in its engine"]
+    return table(header, rows, origin("compression_fashion", "compression_fashion", data, what))
 
 
 def runtime() -> str:
@@ -364,6 +449,23 @@ SHOWN = {
     "bert": "hf:bert",
     "demo": "RUN",
 }
+
+
+def regimes(name: str) -> str:
+    """One of the answers about training regimes, from the runs of the CPU suite."""
+    runs = Results(SUITE_RESULTS).all()
+    if not runs:
+        raise FileNotFoundError(SUITE_RESULTS)
+    board, made = Board(runs), runs[0].made
+    seeds = max(len(board.runs(problem, name)) for problem in board.problems for name in board.regimes(problem))
+    source = (
+        f"`offramp bench regimes benchmarks/regimes/cpu.toml`: {len(runs)} runs, up to {seeds} seeds, 95 % intervals; "
+        f"{made['device']}, torch {made['versions']['torch']}, commit {made['commit'][:8]} "
+        f"(`{SUITE_RESULTS.relative_to(ROOT)}`)."
+    )
+    return f"{ANSWERS[name](board) or 'Not measured yet.'}\n\n{source}\n"
+
+
 TABLES: dict[str, Callable[[], str]] = {
     "validity": validity,
     "power": power,
@@ -371,6 +473,10 @@ TABLES: dict[str, Callable[[], str]] = {
     "criteria_by_goal": criteria_by_goal,
     "criteria_matrix": criteria_matrix,
     "calibration_speed": calibration_speed,
+    "beside_nncf": beside_nncf,
+    "compression_searches": compression_searches,
+    "compression_overhead": compression_overhead,
+    "compression_fashion": compression_fashion,
     "runtime": runtime,
     "single": single,
     "trained": trained,
@@ -387,6 +493,7 @@ TABLES: dict[str, Callable[[], str]] = {
         for name, model in SHOWN.items()
         if (verb, name) != ("inspect", "demo")
     },
+    **{name: partial(regimes, name) for name in ANSWERS},
 }
 
 

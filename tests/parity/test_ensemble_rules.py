@@ -16,6 +16,7 @@ import offramp as ofr
 from offramp.criteria import (
     AllOf,
     AnyOf,
+    Certainty,
     ClassFloors,
     Coarse,
     Criterion,
@@ -138,6 +139,7 @@ RULES = {
     "ZTW": Rule(WeightedEnsemble(WEIGHTS, BIASES), lambda h: max(weighted(h)), lambda h: first_of_largest(weighted(h))),
     "Jensen-Shannon": Rule(JensenShannon(), jensen_shannon),
     "energy": Rule(Energy(), lambda h: math.log(sum(math.exp(z) for z in h[-1])), thresholds=(1.0, 6.0)),
+    "BERxiT": Rule(Certainty(), lambda h: 1 / (1 + math.exp(-sum(h[-1]) / len(h[-1])))),
     "DeepGini": Rule(Gini(), lambda h: sum(p * p for p in softmax(h[-1]))),
     "FastBERT": Rule(NormalisedEntropy(), lambda h: 1 - entropy(h[-1]) / math.log(CLASSES)),
     "any of": Rule(

@@ -48,8 +48,7 @@ def _normalised(weight: Tensor, generator: torch.Generator) -> Tensor:
         return torch.zeros_like(weight)
     drawn = torch.randn(weight.shape, generator=generator).to(weight)
     dimensions = tuple(range(1, weight.ndim))
-    norms = (part.norm(dim=dimensions, keepdim=True) for part in (weight, drawn))
-    own, others = norms
+    own, others = (torch.linalg.vector_norm(part, dim=dimensions, keepdim=True) for part in (weight, drawn))
     scaled: Tensor = drawn * (own / others.clamp(min=torch.finfo(drawn.dtype).tiny))
     return scaled
 

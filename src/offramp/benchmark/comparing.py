@@ -106,6 +106,10 @@ class Board:
         first = [name for name in ("disjoint", "joint", "mixed") if name in named]
         return first + [name for name in named if name not in first]
 
+    def with_exits(self, problem: str) -> list[str]:
+        """Those of `regimes` under which early exits learned."""
+        return [name for name in self.regimes(problem) if _exits_learned(self.runs(problem, name))]
+
     def baselines(self, problem: str) -> list[str]:
         """Names of the baselines that ran there."""
         return [name for name, runs in self._runs.get(problem, {}).items() if _is_baseline(runs)]
@@ -131,6 +135,10 @@ class Board:
 
 def _is_baseline(runs: Mapping[int, RunResult]) -> bool:
     return any("baseline_accuracy" in run.figures for run in runs.values())
+
+
+def _exits_learned(runs: Mapping[int, RunResult]) -> bool:
+    return any(set(run.figures["training"]["phases"]) != {"backbone"} for run in runs.values())
 
 
 def within(budget: float | None, criterion: str) -> Measure:

@@ -2,27 +2,23 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from offramp.analysis.panels import SMALL, panels, saved
 from offramp.benchmark import comparing
-from offramp.benchmark.comparing import Board
+from offramp.benchmark.comparing import Board, Interval
 from offramp.benchmark.report import criteria_of
 from offramp.benchmark.results import Results
 from offramp.benchmark.scoring import BUDGETS
-from offramp.errors import MissingExtraError
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-STYLE = {"font.size": 8, "axes.grid": True, "grid.alpha": 0.3, "axes.spines.top": False, "axes.spines.right": False}
 COLOURS = {"disjoint": "#0072b2", "joint": "#d55e00", "mixed": "#009e73"}
 """Of the paper's regimes, told apart by everyone; the others are grey."""
-WIDTH = 3.2
-"""Inches of a panel: two of them fill the width of a page."""
 
 
 def write_figures(results: Results) -> list[Path]:
@@ -36,20 +32,28 @@ def write_figures(results: Results) -> list[Path]:
     folder = results.folder / "figures"
     folder.mkdir(parents=True, exist_ok=True)
     drawn = {"frontiers": frontiers(board, criteria[0]), "differences": differences(board, criteria[0])}
-    return [path for name, figure in drawn.items() for path in _saved(figure, folder / name)]
+    return [path for name, figure in drawn.items() for path in saved(figure, folder / name)]
 
 
 def frontiers(board: Board, criterion: str) -> Figure:
     """Accuracy against the budget of MACs, one panel per problem: means over seeds, bands of 95 %."""
-    names = dict.fromkeys(regime for problem in board.problems for regime in board.regimes(problem))
-    figure, panels = _panels(len(board.problems), height=2.6)
-    for axes, problem in zip(panels, board.problems, strict=True):
-        for regime in board.regimes(problem):
+    names = dict.fromkeys(regime for problem in board.problems for regime in board.with_exits(problem))
+    figure, drawn = panels(len(board.problems), height=2.6)
+    for axes, problem in zip(drawn, board.problems, strict=True):
+        for regime in board.with_exits(problem):
             _frontier(axes, board, problem, regime, criterion, _look(regime, list(names)))
         axes.set(title=problem, xlabel="MACs, % of the backbone's", ylabel="test accuracy, %")
-    handles, labels = panels[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=4, frameon=False)
+    handles, labels = drawn[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=4, frameon=False, fontsize=SMALL)
     return figure
+
+
+def _difference(axes: Axes, row: int, found: Interval, colour: str) -> None:
+    """A filled point where it is resolved, a hollow one where not; one seed has no interval."""
+    reach = [[100 * (found.mean - found.low)], [100 * (found.high - found.mean)]] if found.seeds > 1 else None
+    face = colour if found.resolved else "white"
+    place = ([100 * found.mean], [row])
+    axes.errorbar(*place, xerr=reach, fmt="o", color=colour, markerfacecolor=face, markersize=3, linewidth=1)
 
 
 def _frontier(axes: Axes, board: Board, problem: str, regime: str, criterion: str, look: Mapping[str, Any]) -> None:
@@ -73,42 +77,14 @@ def _look(regime: str, names: Sequence[str]) -> dict[str, Any]:
 
 def differences(board: Board, criterion: str, other: str = "joint") -> Figure:
     """Area under the frontier minus that of another regime, in points, with paired intervals of 95 %."""
-    figure, panels = _panels(len(board.problems), height=2.4)
-    for axes, problem in zip(panels, board.problems, strict=True):
-        regimes = [name for name in board.regimes(problem) if name != other]
+    figure, drawn = panels(len(board.problems), height=2.4)
+    for axes, problem in zip(drawn, board.problems, strict=True):
+        regimes = [name for name in board.with_exits(problem) if name != other]
         for row, regime in enumerate(reversed(regimes)):
             found = board.difference(problem, regime, other, comparing.area(criterion))
-            if found is not None and math.isfinite(found.low):
-                reach = [[100 * (found.mean - found.low)], [100 * (found.high - found.mean)]]
-                colour = COLOURS.get(regime, "0.4") if found.resolved else "0.75"
-                axes.errorbar([100 * found.mean], [row], xerr=reach, fmt="o", color=colour, markersize=3, linewidth=1)
+            if found is not None:
+                _difference(axes, row, found, COLOURS.get(regime, "0.3"))
         axes.axvline(0, color="black", linewidth=0.8)
         axes.set_yticks(range(len(regimes)), labels=list(reversed(regimes)))
         axes.set(title=problem, xlabel=f"area minus {other}'s, points")
     return figure
-
-
-def _panels(count: int, height: float) -> tuple[Figure, list[Axes]]:
-    """A figure of so many panels, two in a row."""
-    try:
-        import matplotlib
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise MissingExtraError(
-            "Figures need matplotlib, which is not installed. Run: pip install 'offramp[bench]'"
-        ) from error
-    rows = -(-count // 2)
-    with matplotlib.rc_context(STYLE):
-        # Not pyplot, which would choose a backend and keep every figure.
-        figure = Figure(figsize=(2 * WIDTH, rows * height + 0.5), layout="constrained")
-        panels = list(figure.subplots(rows, min(count, 2), squeeze=False).flat)
-    for spare in panels[count:]:
-        spare.set_axis_off()
-    return figure, panels[:count]
-
-
-def _saved(figure: Figure, stem: Path) -> list[Path]:
-    paths = [stem.with_suffix(".png"), stem.with_suffix(".pdf")]
-    for path in paths:
-        figure.savefig(path, dpi=200)
-    return paths

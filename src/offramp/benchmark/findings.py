@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -101,7 +102,10 @@ class Candidate:
 
 
 def candidates(board: Board, criterion: str) -> list[Candidate]:
-    """Every regime beyond the paper's three that may spend as much as they, best first by its worst margin."""
+    """Every regime beyond the paper's three that may spend as much as they.
+
+    Best first, by the lower end of the worst margin.
+    """
     names = dict.fromkeys(name for problem in board.problems for name in board.regimes(problem))
     tried = [name for name in names if name not in PAPER and not name.endswith(LONG)]
     sharper = 1 - (1 - CONFIDENCE) / max(len(tried) * len(PAPER), 1)
@@ -109,7 +113,7 @@ def candidates(board: Board, criterion: str) -> list[Candidate]:
         Candidate(name, _margins(board, name, criterion, CONFIDENCE), _margins(board, name, criterion, sharper))
         for name in tried
     ]
-    return sorted(made, key=lambda c: -min((m.mean for m in c.margins.values()), default=-1.0))
+    return sorted(made, key=lambda c: -min((m.low for m in c.margins.values()), default=-math.inf))
 
 
 def _margins(board: Board, regime: str, criterion: str, confidence: float) -> dict[str, Interval]:

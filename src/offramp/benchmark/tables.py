@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from offramp.benchmark import comparing
 from offramp.benchmark.comparing import Board, Interval, Measure
@@ -87,7 +87,8 @@ Test accuracy in per cent within 25, 50, 75 and 100 % of the backbone's MACs, wi
 exit; "area" is the mean accuracy over budgets from 25 to 100 %. Thresholds were chosen on calibration samples; test
 samples were used once per run. Levels are means over seeds ± half of their 95 % interval; differences are paired by
 seed, in points, with 95 % intervals (Student's t), which are not corrected for their number. "MACs / budget" is what
-training spent of what it might spend, forward and backward.
+training spent of what it might spend, forward and backward. The early exits of "backbone-long" never learned: it is the
+control for the final exit.
 """
 
 
@@ -102,6 +103,10 @@ def _setting(board: Board, problem: str) -> str:
     figures = run.figures
     return (
         f"{spec['network']} on {spec['data']}: {spec['train']:,} training, {spec['calibration']:,} calibration and "
-        f"{figures['test_samples']:,} test samples, {len(runs)} seeds; backbone {figures['backbone_macs']:,.0f} MACs, "
-        f"exits at {exits} % of them, heads included."
+        f"{figures['test_samples']:,} test samples, seeds {_listed(runs)}; backbone "
+        f"{figures['backbone_macs']:,.0f} MACs, exits at {exits} % of them, heads included."
     )
+
+
+def _listed(seeds: Iterable[int]) -> str:
+    return ", ".join(map(str, sorted(seeds)))

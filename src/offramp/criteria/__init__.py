@@ -10,6 +10,7 @@ from dataclasses import MISSING, fields
 
 from offramp.criteria.always import Always
 from offramp.criteria.by_class import ClassFloors, ClassThresholds
+from offramp.criteria.certainty import Certainty
 from offramp.criteria.coarse import Coarse
 from offramp.criteria.compositions import AllOf, AnyOf
 from offramp.criteria.criterion import CRITERIA, Criterion, criterion_from_dict, register
@@ -34,6 +35,7 @@ __all__ = [
     "AllOf",
     "Always",
     "AnyOf",
+    "Certainty",
     "ClassFloors",
     "ClassThresholds",
     "Coarse",
@@ -64,7 +66,7 @@ def ready_made() -> list[str]:
 
     Example:
         >>> ready_made()[:3]
-        ['energy', 'entropy', 'geometric_ensemble']
+        ['certainty', 'energy', 'entropy']
     """
     return sorted(name for name, member in CRITERIA.items() if not _needs_parameters(member))
 

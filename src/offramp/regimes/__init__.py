@@ -16,6 +16,7 @@ from offramp.regimes.gradient_equilibrium import GradientEquilibrium
 from offramp.regimes.gradual_unfreezing import GradualUnfreezing
 from offramp.regimes.joint import Joint
 from offramp.regimes.layer_dropout import LayerDropout
+from offramp.regimes.learning_to_exit import LearningToExit
 from offramp.regimes.losses import ExitLoss, Losses, Step, Sum, WeightedCrossEntropy
 from offramp.regimes.mixed import Mixed
 from offramp.regimes.phase import PassChange, Phase, Settings
@@ -40,6 +41,7 @@ __all__ = [
     "GradualUnfreezing",
     "Joint",
     "LayerDropout",
+    "LearningToExit",
     "Losses",
     "Mixed",
     "PassChange",

@@ -52,8 +52,8 @@ class Callback:
 
     With several processes, only the main one calls them; so they may write files, and must not wait for the others.
 
-    One that draws from the global random generators at `epoch_begins` or `step_done` changes what training draws
-    from there to the end of that epoch.
+    One that draws from the global random generators at `step_done` changes what training draws from there to the end
+    of that epoch.
 
     Example:
         >>> class Losses(Callback):

@@ -43,6 +43,7 @@ def fit(
     patience: int | None = None,
     progress: bool = True,
     callbacks: Sequence[Callback] = (),
+    cache_features: bool | int = False,
 ) -> History:
     """Trains a model with exits in place, on one device or, under `accelerate launch`, on many.
 
@@ -88,6 +89,9 @@ def fit(
         progress: a progress bar with the exits' running accuracies, and a line per epoch, on standard error.
         callbacks: are told of every phase, epoch and step, see `offramp.training.Callback`; their state is in the
             checkpoint.
+        cache_features: in phases in which only heads train, run the frozen backbone once and keep what the heads read,
+            for training and validation samples, in the main memory: up to 2 GiB, or this many bytes. What does not fit
+            is not kept, with a warning. The samples must be the same each time they are read.
 
     Returns:
         Losses and accuracies of every exit, epoch by epoch.
@@ -121,6 +125,7 @@ def fit(
         resume=resume,
         patience=patience,
         progress=progress,
+        cache_features=cache_features,
     )
     job = Job(model, train_loader, val, Joint() if regime is None else regime, checked_callbacks(callbacks))
     _check(job, options)

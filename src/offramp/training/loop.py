@@ -129,24 +129,26 @@ class Loop:
 
     def _epoch(self, phase: Phase, number: int) -> None:
         began = time.perf_counter()
-        seed_epoch(self.options.seed, number, self.accelerator.process_index, (self.train, self.val))
         self._tell("epoch_begins", number)
-        train, lr = self._train(phase, number)
+        loader, held_out = self.stretch.loaders(self.train, self.val)
+        # What keeping features has drawn must not matter to the order of the samples.
+        seed_epoch(self.options.seed, number, self.accelerator.process_index, (self.train, self.val))
+        train, lr = self._train(loader, phase, number)
         share_buffers(self.job.model, self.accelerator)
-        val = None if self.val is None else self._validate(self.val, phase, number)
+        val = None if held_out is None else self._validate(held_out, phase, number)
         self._finish(phase, EpochRow(number, phase.name, lr, train, val, time.perf_counter() - began))
 
-    def _train(self, phase: Phase, number: int) -> tuple[Scores, float]:
+    def _train(self, loader: Any, phase: Phase, number: int) -> tuple[Scores, float]:
         """One pass over the training data; also gives the first step's learning rate."""
         stretch, epoch = self.stretch, self.state.phase_epoch
         tally = Tally(self.exits, self.accelerator.device, f"training, epoch {number}")
         # A loader that does not tell its length gets one learning rate per epoch.
-        steps = length(self.train)
+        steps = length(loader)
         per_step = 1 / steps if steps else 0.0
         stretch.schedule.apply(stretch.optimizer, epoch, per_step or 1.0)
         first_lr = float(stretch.optimizer.param_groups[0]["lr"])
         with stretch.steps(lambda: self.now):
-            for step, batch in enumerate(self.train):
+            for step, batch in enumerate(loader):
                 passed = epoch + step * per_step
                 stretch.schedule.apply(stretch.optimizer, passed, per_step or 1.0)
                 seed = seed_step(self.options.seed, number, step)
@@ -186,11 +188,11 @@ class Loop:
     def _final_exit(self, loader: Any, batches: int | None = None) -> tuple[Tensor, Tensor]:
         """Which samples the final exit has right, `[n]` bool, and their labels; the same order at every call."""
         seed_epoch(self.options.seed, 0, self.accelerator.process_index, (loader,))
-        self.stretch.shell.eval()
+        self.stretch.whole.eval()
         found: list[tuple[bool, int]] = []
         with torch.no_grad():
             for batch in itertools.islice(loader, batches):
-                _, logits, labels = self._forward(self.stretch.shell, batch, "the final exit's check")
+                _, logits, labels = self._forward(self.stretch.whole, batch, "the final exit's check")
                 correct = logits[-1].argmax(dim=-1) == labels
                 found += zip(correct.tolist(), labels.tolist(), strict=True)
         every = gather_object(found)
@@ -289,4 +291,5 @@ class Loop:
             "processes": self.accelerator.num_processes,
             "train_loader": size(self.job.train),
             "val": size(self.job.val),
+            "cache_features": bool(options.cache_features),
         }

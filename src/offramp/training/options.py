@@ -20,6 +20,8 @@ OptimizerFactory = Callable[[Iterable[Tensor]], Optimizer]
 OPTIMIZERS = {"sgd": 0.1, "adamw": 1e-3}
 """Known optimizers and their default learning rates."""
 SCHEDULES = ("cosine", "step", "constant")
+DEFAULT_BYTES = 2 * 1024**3
+"""Memory that kept features may take where no number is given."""
 PRECISIONS = ("auto", "fp32", "bf16", "fp16")
 
 
@@ -43,6 +45,7 @@ class TrainingOptions:
     resume: bool = False
     patience: int | None = None
     progress: bool = True
+    cache_features: bool | int = False
 
     def __post_init__(self) -> None:
         problems = [*self._number_problems(), *self._optimizer_problems(), *self._name_problems()]
@@ -66,6 +69,11 @@ class TrainingOptions:
             raise TrainingError(f"Phase '{phase.name}' ({phase.epochs} epochs): {error}") from error
 
     @property
+    def cache_bytes(self) -> int:
+        """Memory that kept features may take."""
+        return DEFAULT_BYTES if self.cache_features is True else int(self.cache_features)
+
+    @property
     def base_lr(self) -> float:
         """Learning rate of a named optimizer before the schedule."""
         return OPTIMIZERS[str(self.optimizer)] if self.lr is None else self.lr
@@ -77,6 +85,8 @@ class TrainingOptions:
             yield f"seed={self.seed!r} must be a whole number of at least 0"
         if self.patience is not None and not _is_whole(self.patience, least=1):
             yield f"patience={self.patience!r} must be None or a whole number of epochs, at least 1"
+        if not isinstance(self.cache_features, bool) and not _is_whole(self.cache_features, least=1):
+            yield f"cache_features={self.cache_features!r} must be True, False or a number of bytes"
         if not _is_number(self.weight_decay) or self.weight_decay < 0:
             yield f"weight_decay={self.weight_decay!r} must be a number of at least 0"
         if not _is_number(self.warmup) or self.warmup < 0:

@@ -6,6 +6,7 @@ from torch import nn
 
 from offramp.errors import TrainingError
 from offramp.regimes import Phase, Regime
+from offramp.training.caching import can_cache
 from offramp.training.options import TrainingOptions
 from offramp.training.parts import trained_modules
 
@@ -38,4 +39,9 @@ def checked_phases(regime: Regime, model: nn.Module, options: TrainingOptions, v
                 f"Phase '{phase.name}' has patience={options.for_phase(phase).patience}, which needs val=..., the data "
                 "on which to see improvement."
             )
+    if options.cache_features and not any(map(can_cache, phases)):
+        raise TrainingError(
+            f"fit(cache_features=...): in no phase of {type(regime).__name__} do only the heads train, so there are no "
+            "features to keep. Use it with Disjoint, or leave it out."
+        )
     return phases

@@ -14,6 +14,7 @@ from offramp.regimes import Phase, Step
 from offramp.regimes.features import Features
 from offramp.regimes.losses import modules_of
 from offramp.training.acceleration import Shell, gradient_scaler, prepare
+from offramp.training.caching import FeatureCache, can_cache, check_cacheable
 from offramp.training.optimization import Schedule, make_optimizer
 from offramp.training.options import TrainingOptions
 from offramp.training.parts import Freezing
@@ -31,6 +32,7 @@ class Stretch:
     Attributes:
         prepared: gives the logits in a training step.
         shell: the same without what several processes need, so that they may validate unequal numbers of batches.
+        whole: the whole model's shell, also where features are kept and `shell` runs the heads alone.
         losses: modules of the loss that train along.
 
     Raises:
@@ -48,12 +50,36 @@ class Stretch:
         shell = Shell(model, self.losses)
         self.prepared = prepare(shell, accelerator, any(change.skips_parameters for change in phase.changes))
         self.shell: nn.Module = accelerator.unwrap_model(self.prepared)
+        self.whole = self.shell
         self.optimizer = make_optimizer(shell.parameters(), self.options, phase.settings.lr_factor)
         self.optimizer.zero_grad()
         self.scaler = gradient_scaler(accelerator)
         self.schedule = Schedule(self.options.schedule, phase.epochs, self.options.warmup)
         self._features = Features(model) if phase.loss.features else None
-        self._model, self._spread = model, accelerator.num_processes > 1
+        self._model, self._accelerator = model, accelerator
+        self._loaders: tuple[Any, Any] | None = None
+
+    def loaders(self, train: Any, val: Any | None) -> tuple[Any, Any]:
+        """What to train and validate on: the loaders, or the features that the backbone makes of them, kept.
+
+        Raises:
+            TrainingError: features are to be kept of samples that change.
+        """
+        if self._loaders is None:
+            kept = None
+            if self.options.cache_features and can_cache(self.phase):
+                kept = self._keep_features(train, val)
+            self._loaders = kept or (train, val)
+        return self._loaders
+
+    def _keep_features(self, train: Any, val: Any | None) -> tuple[Any, Any] | None:
+        check_cacheable(train, self._accelerator.num_processes)
+        cache = FeatureCache(self._model, self.whole, self._accelerator.device, self.options.channels_last)
+        kept = cache.build(train, val, self.options.cache_bytes)
+        if kept is not None:
+            self.prepared = prepare(Shell(cache.heads), self._accelerator, seeks_unused=False)
+            self.shell = self.prepared
+        return kept
 
     @contextmanager
     def steps(self, now: Callable[[], Step]) -> Iterator[None]:
@@ -73,7 +99,7 @@ class Stretch:
 
     def descend(self, total: Tensor, logits: list[Tensor]) -> None:
         """One step of the optimizer."""
-        if self._spread:
+        if self._accelerator.num_processes > 1:
             # Processes wait for the gradient of every parameter that trains, also of exits that this loss left out.
             total = total + 0.0 * torch.stack([z.float().sum() for z in logits]).sum()
         # accelerate's own backward() and step() search the installed packages at every call: 0.3 ms a step.

@@ -68,7 +68,7 @@ def fake_run() -> Callable[..., RunResult]:
             "frontier": {"max_probability": {"test_accuracy": [accuracy] * (len(BUDGETS) + 1)}},
             "area": {"max_probability": accuracy},
             "exit_accuracy": {"test": [accuracy / 2, accuracy if final is None else final]},
-            "training": {"macs": 99.0, "budget": 100.0},
+            "training": {"macs": 99.0, "budget": 100.0, "phases": {regime: 1}},
             "seconds": {"training": 2.0, "total": 3.0},
             "macs": [0.4, 1.1],
             "backbone_macs": 1e6,

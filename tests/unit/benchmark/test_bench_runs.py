@@ -144,7 +144,7 @@ def test_tables_and_figures_come_from_the_files_alone(own_results):
     assert "## pairs" in text
     assert "### patience" in text
     assert "| minus joint |" in text
-    assert "64 training, 60 calibration and 80 test samples, 2 seeds" in text
+    assert "64 training, 60 calibration and 80 test samples, seeds 0, 1" in text
     drawn = write_figures(own_results)
     assert {path.name for path in drawn} == {"frontiers.png", "frontiers.pdf", "differences.png", "differences.pdf"}
     assert all(path.stat().st_size > 5_000 for path in drawn)

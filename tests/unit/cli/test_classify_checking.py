@@ -138,8 +138,17 @@ def test_flags_that_do_not_go_together(group: str, values: dict[str, Any], said:
     assert said in refused(PLAIN, **{group: values})
 
 
-def test_calibrating_needs_held_out_images() -> None:
-    message = refused(TWO, exits={**GOOD, "calibrate": ["drop=1%"]}, images={"validation_split": 0.0})
+@pytest.mark.parametrize(
+    ("flag", "groups"),
+    [
+        ("--calibrate", {"exits": {**GOOD, "calibrate": ["drop=1%"]}}),
+        ("--sense", {"exits": GOOD, "compression": {"sense": "element"}}),
+        ("--compress", {"exits": GOOD, "compression": {"compress": "file.json"}}),
+    ],
+)
+def test_what_needs_held_out_images(flag: str, groups: dict[str, Any]) -> None:
+    message = refused(TWO, images={"validation_split": 0.0}, **groups)
+    assert message.startswith(flag)
     assert "--vs 0.1" in message
 
 

@@ -4,6 +4,7 @@ import csv
 import json
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -196,6 +197,39 @@ def test_thresholds_can_be_chosen_by_a_goal(trained: ClassifyFolder, cifar: Path
     assert ofr.Policy.load(folder / "policy.json").to_dict() == found["policy"]
 
 
+PRUNING = {
+    "accuracy_aware_training": {
+        "mode": "early_exit",
+        "params": {"maximal_absolute_accuracy_degradation": 0.9, "maximal_total_epochs": 1},
+    },
+    "compression": [{"algorithm": "filter_pruning", "pruning_init": 0.3, "params": {"pruning_target": 0.3}}],
+}
+
+
+@pytest.mark.slow
+def test_compression_with_exits(cifar: Path, tmp_path: Path) -> None:
+    pytest.importorskip("torch_pruning")
+    config, out = tmp_path / "pruning.json", tmp_path / "out"
+    config.write_text(json.dumps(PRUNING))
+    tokens = ["classify", *TINY, "--cpu", "--etrs", "0.3", "-o", str(out), str(cifar), "--compress", str(config)]
+    assert main(tokens) == 0
+    (folder,) = out.iterdir()
+    found = results(ClassifyFolder(folder))
+    size = found["compression"]["size"]
+    assert size["after"]["macs"] < size["before"]["macs"]
+    assert found["test"]["plain_macs"] == pytest.approx(size["after"]["macs"], rel=0.01)
+    small = ofr.load_bundle(folder / "bundle")
+    assert len(small(torch.zeros(3, 3, 32, 32)).exits) == 3
+
+
+def test_compression_without_a_loop(failing: Failing, cifar: Path, tmp_path: Path) -> None:
+    config = tmp_path / "pruning.json"
+    config.write_text(json.dumps({"compression": PRUNING["compression"]}))
+    tokens = [*TINY, "--cpu", "-o", tmp_path / "out", cifar, "--compress", config]
+    assert "asks for no loop" in failing(1, "classify", *tokens)
+    assert not (tmp_path / "out").exists(), "it is refused before anything is trained"
+
+
 def test_sensitivity_of_every_layer(trained: ClassifyFolder, cifar: Path, tmp_path: Path) -> None:
     tokens = ["-e", "--resume-from", str(trained.path), "-o", str(tmp_path), "--cpu", str(cifar)]
     assert main(["classify", *tokens, "--sense", "filter", "--sense-range", "0", "0.6", "0.5"]) == 0
@@ -253,6 +287,10 @@ def test_the_manuals_command_for_imagenet_runs_on_an_image_folder(tmp_path: Path
         (["-a", "resnet20_cifar", "--resume-from", "nowhere"], 1, "there is no run"),
         ([*TINY, "-j", "many", "X"], 2, "many"),
         ([*TINY, "--calibrate", "loss=1", "X"], 2, "--calibrate loss=1"),
+        ([*TINY, "--kd-teacher", "resnet20", "--kd-resume", "F", "X"], 2, "--kd-teacher resnet20: there is no such"),
+        ([*TINY, "--criterion", "margin", "--report-label-oracle", "X"], 2, "leave --criterion out"),
+        ([*TINY, "--compress", "no-such.json", "X"], 1, "no-such.json"),
+        ([*TINY, "--exits", "layer9", "--", "digits"], 1, "layer9"),
     ],
 )
 def test_bad_input_is_a_message_and_a_code(failing: Failing, tokens: list[str], code: int, said: str) -> None:
@@ -298,6 +336,30 @@ def test_a_changed_data_set_is_not_resumed_on(failing: Failing, trained: Classif
     write_cifar_batches(blobs(80, 32, 0), blobs(20, 32, 1), tmp_path)
     message = failing(1, "classify", "--resume-from", trained.path, tmp_path)
     assert "is not divided as in" in message
+
+
+def test_other_images_in_the_same_number_are_not_resumed_on(
+    failing: Failing, trained: ClassifyFolder, tmp_path: Path
+) -> None:
+    other = blobs(120, 32, 0)
+    write_cifar_batches(replace(other, labels=other.labels.flip(0)), blobs(40, 32, 1), tmp_path)
+    assert "is not divided as in" in failing(1, "classify", "--resume-from", trained.path, tmp_path)
+
+
+def test_ctrl_c_says_how_to_go_on(
+    cifar: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupt(*given: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("offramp.cli.steps.classification.testing.test", interrupt)
+    tokens = ["classify", *TINY, "--etrs", "0.3", "-o", str(tmp_path), str(cifar), "--cpu"]
+    assert main(tokens) == 130
+    (folder,) = tmp_path.iterdir()
+    assert f"--resume-from {folder}" in " ".join(capsys.readouterr().out.split())
+    monkeypatch.undo()
+    assert main(["classify", "--resume-from", str(folder), "--cpu"]) == 0
+    assert (folder / "results.json").exists()
 
 
 def test_a_run_with_other_options_is_not_resumed(failing: Failing, trained: ClassifyFolder) -> None:

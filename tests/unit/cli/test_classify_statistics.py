@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import pytest
 import torch
@@ -8,6 +9,7 @@ import torch.nn.functional as F
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
 
 import offramp as ofr
 from offramp.cli.steps.classification import lines
@@ -94,6 +96,15 @@ def test_an_unused_exit_says_so_and_has_no_accuracy_in_the_curves() -> None:
     assert names["Percent_exit0"] == 0
 
 
+def test_an_infinite_loss_is_none_in_json() -> None:
+    logits, labels = [torch.tensor([[0.0, float("-inf")]])] * 2, torch.tensor([1])
+    outcomes = Outcomes.of_batch(logits, labels, policy_at(0.1))
+    found = figures(outcomes, outcomes.taken(policy_at(0.1)))
+    assert found.loss == math.inf
+    assert found.to_dict()["loss"] is None
+    assert found.to_dict()["exits"][0]["loss"] is None
+
+
 def test_lines_are_distillers() -> None:
     logits, labels = random_logits(2, 10, 10, seed=3, scale=9)
     outcomes = Outcomes.of_batch(logits, labels, policy_at(0.5))
@@ -153,3 +164,26 @@ def test_other_criteria_score_too() -> None:
     policy = ofr.Policy(MaxProbability(), [0.8])
     sure = logits[0].softmax(dim=1).amax(dim=1) > 0.8
     assert Outcomes.of_batch(logits, labels, policy).taken(policy).eq(0).equal(sure)
+
+
+class _Counting(TorchDispatchMode):
+    """Counts the operations that torch executes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.count = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.count += 1
+        return func(*args, **(kwargs or {}))
+
+
+def test_nothing_loops_over_samples() -> None:
+    counts = []
+    for samples in (20, 2000):
+        logits, labels = random_logits(2, samples, 10, seed=0)
+        with _Counting() as counting:
+            outcomes = Outcomes.of_batch(logits, labels, policy_at(0.8))
+            figures(outcomes, outcomes.taken(policy_at(0.8)), [1, 2])
+        counts.append(counting.count)
+    assert counts[0] == counts[1]

@@ -142,8 +142,16 @@ def _start_problems(options: ClassifyOptions) -> Iterator[str]:
         yield f"{' and '.join(given)}: give one of them; each says where the weights come from."
     if network.reset_optimizer and network.resume_from is None:
         yield "--reset-optimizer: goes with --resume-from, whose weights it takes."
-    if calibrate and options.images.validation_split == 0:
-        yield "--calibrate with --vs 0: thresholds are chosen on held-out images; hold some out, e.g. --vs 0.1."
+    held_out = {
+        "--calibrate": calibrate,
+        "--compress": options.compression.compress,
+        "--sense": options.compression.sense,
+    }
+    for flag, value in held_out.items():
+        if value and options.images.validation_split == 0:
+            yield f"{flag} with --vs 0: it goes by held-out images; hold some out, e.g. --vs 0.1."
+    if options.exits.report_label_oracle and options.exits.criterion != "entropy":
+        yield "--report-label-oracle: Distiller's gate is one of the entropy's scale; leave --criterion out."
     if options.compression.compress and options.training.evaluate:
         yield "--compress with --evaluate: compressing trains; leave one of them out."
 

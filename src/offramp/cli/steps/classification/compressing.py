@@ -18,6 +18,19 @@ from offramp.compression.trainer import Trainer
 from offramp.errors import CompressionError
 
 
+def configuration(config: Path) -> Configuration:
+    """Reads what is asked for.
+
+    Raises:
+        ConfigurationError: it has mistakes; all are named.
+        CompressionError: it cannot be read, or asks for no loop.
+    """
+    found = Configuration.load(config)
+    if found.loop is None:
+        raise CompressionError(f"--compress {config}: it asks for no loop; add accuracy_aware_training.")
+    return found
+
+
 def compress(setting: Setting, config: Path, resume: bool) -> tuple[ofr.ExitModel, dict[str, Any]]:
     """The small network, and what came of the loop as plain data.
 
@@ -25,15 +38,9 @@ def compress(setting: Setting, config: Path, resume: bool) -> tuple[ofr.ExitMode
 
     Raises:
         ConfigurationError: the configuration has mistakes; all are named.
-        CompressionError: it asks for no loop, does not fit the network, or nothing is held out for validation.
+        CompressionError: it asks for no loop, or does not fit the network.
     """
-    configuration, validation = Configuration.load(config), setting.images.validation
-    if configuration.loop is None:
-        raise CompressionError(f"--compress {config}: it asks for no loop; add accuracy_aware_training.")
-    if validation is None:
-        raise CompressionError(
-            "--compress with --vs 0: the loop watches held-out images; hold some out, e.g. --vs 0.1."
-        )
+    validation = setting.images.validation or ()
     asked, model = setting.options.training, setting.model
 
     def validate(candidate: Any, epoch: int = 0) -> float:
@@ -44,7 +51,7 @@ def compress(setting: Setting, config: Path, resume: bool) -> tuple[ofr.ExitMode
     setting.journal.say(f"--- compress by {config} ---")
     outcome = ofr.compress(
         model,
-        configuration,
+        configuration(config),
         **{**trainer.functions, "validate": validate},
         example=model.to_own_device(setting.images.example),
         out=setting.folder.path / "compression",

@@ -1,4 +1,4 @@
-"""Writes the network as ONNX, in which the exits are really taken: `--export-onnx`."""
+"""Writes the network so that others can run it, with exits that are really taken: `--export-onnx`, `--compress`."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from offramp.cli.steps.classification.setting import Setting
 from offramp.recording import unpack
 
 
-def export(setting: Setting, model: ofr.ExitModel, name: str) -> dict[str, Any]:
-    """A folder of this name in the run's, with one graph that takes the exits itself, and a file per segment.
+def export(setting: Setting, model: ofr.ExitModel, name: str, format: str) -> dict[str, Any]:
+    """A folder of this name in the run's: a "bundle" for `offramp.load_bundle`, or "onnx", one graph and segments.
 
     Raises:
         MissingExtraError: the packages for ONNX are not installed.
@@ -26,10 +26,12 @@ def export(setting: Setting, model: ofr.ExitModel, name: str) -> dict[str, Any]:
         plain,
         setting.policy,
         folder,
-        format="onnx",
+        format=format,
         inputs=inputs[:64],
         class_names=setting.images.classes,
         overwrite=True,
     )
-    setting.journal.say(f"ONNX: {folder} ({', '.join(file.name for file in report.files)}), checked against PyTorch.")
+    setting.journal.say(
+        f"{format}: {folder} ({', '.join(file.name for file in report.files)}), checked against the network."
+    )
     return report.to_dict()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -73,7 +74,7 @@ def read(given: Path, options: ClassifyOptions) -> Images:
         validation=ordered("validation"),
         calibration=ordered("calibration"),
         test=test,
-        record=splits.record(),
+        record={**splits.record(), "labels_sha256": _digest(opened)},
         notes=(f"{opened.layout} in {given}: {_sizes(splits)}, {len(opened.classes)} classes.", *notes),
     )
 
@@ -92,6 +93,12 @@ def _example(opened: Opened, splits: Splits, normalisation: Normalisation) -> Te
     images, _ = next(iter(opened.loader("train", splits, normalisation, batch_size=1)))
     example: Tensor = images
     return example
+
+
+def _digest(opened: Opened) -> str:
+    """Of all labels: other images in the same number are told by it."""
+    labels = (opened.train.labels, opened.test.labels)
+    return hashlib.sha256(b"|".join(part.numpy().tobytes() for part in labels)).hexdigest()
 
 
 def _sizes(splits: Splits) -> str:

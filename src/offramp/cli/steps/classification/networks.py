@@ -24,15 +24,20 @@ CACHE = Path("checkpoints")
 TWIN = "_earlyexit"
 
 
-def places(arch: str, exits: Sequence[str] | None) -> Places:
+def places(arch: str, exits: Sequence[str] | None, flag: str = "--arch") -> Places:
     """The early exits that are asked for, before anything is built.
+
+    Args:
+        arch: name of the network.
+        exits: where exits go instead of where they were published.
+        flag: what named the network, for the message.
 
     Raises:
         UsageError: there is no such architecture; the message names the closest.
     """
     known = zoo.names()
     if arch not in known:
-        raise UsageError(f"--arch {arch}: there is no such network. {closest(arch, known)}")
+        raise UsageError(f"{flag} {arch}: there is no such network. {closest(arch, known)}")
     twin = arch + TWIN
     own = zoo.published_exits(arch) if zoo.is_early_exit(arch) else ()
     return Places(arch, tuple(exits or own), twin if twin in known else None)
@@ -86,7 +91,7 @@ def start(model: ExitModel, options: ClassifyOptions) -> str | None:
     asked = options.network
     if asked.pretrained:
         return load(model, *_pretrained(asked.arch))
-    path = asked.load_weights_from
+    path = asked.load_weights_from or asked.resume_from
     return None if path is None else load(model, read_weights(path), str(path))
 
 

@@ -26,9 +26,10 @@ from offramp.cli.steps.classification import (
     training,
 )
 from offramp.cli.steps.classification.checking import check
-from offramp.cli.steps.classification.folder import FORMAT, VERSION, ClassifyFolder, Journal, read_weights
+from offramp.cli.steps.classification.folder import FORMAT, VERSION, ClassifyFolder, Journal
 from offramp.cli.steps.classification.setting import Setting
-from offramp.errors import DataError, TrainingError
+from offramp.errors import DataError
+from offramp.training.acceleration import launched
 
 
 def run(data: Path | None, options: ClassifyOptions, session: Session) -> int:
@@ -49,19 +50,32 @@ def run(data: Path | None, options: ClassifyOptions, session: Session) -> int:
         facts = earlier.facts()
         options = saved_options.joined(options, facts["options"], strict=goes_on)
         data = data or Path(facts["data"])
-    check(options, networks.places(options.network.arch, options.network.exits))
-    if options.exits.calibrate:
-        _ = calibrating.parse(options.exits.calibrate).goal  # a goal that is none is refused before any work
+    _check(options)
     if options.output.summary:
         summaries.show(options, data, session)
         return OK
     setting = _setting(_given(data), options, session, earlier if goes_on else None)
     try:
-        session.deliver(_work(setting, earlier, goes_on))
+        session.deliver(_work(setting, goes_on))
     except KeyboardInterrupt:
         setting.journal.say(f"Interrupted. Continue with: offramp classify --resume-from {setting.folder.path}")
         return INTERRUPTED
     return OK
+
+
+def _check(options: ClassifyOptions) -> None:
+    """Refuses before any work what would fail behind it."""
+    check(options, networks.places(options.network.arch, options.network.exits))
+    if launched():
+        raise UsageError("offramp classify is one process; several train by offramp.fit under `accelerate launch`.")
+    if options.distillation.teacher:
+        networks.places(options.distillation.teacher, None, "--kd-teacher")
+    if options.exits.calibrate:
+        _ = calibrating.parse(options.exits.calibrate).goal
+    if options.compression.compress:
+        compressing.configuration(options.compression.compress)
+    if options.compression.sense:
+        sensitivity.levels(options.compression.sense_range)
 
 
 def _given(data: Path | None) -> Path:
@@ -77,7 +91,7 @@ def _setting(data: Path, options: ClassifyOptions, session: Session, earlier: Cl
     found = images.read(data, options)
     seed = options.common.seed or 0
     model = networks.network(options.network.arch, options.network.exits, len(found.classes), found.example, seed)
-    started = networks.start(model, options)
+    started = networks.start(model, options) if earlier is None else None
     if earlier is not None and earlier.facts()["split"] != found.record:
         raise DataError(f"{data} is not divided as in {earlier.path}: the images changed since. Begin a new run.")
     folder = earlier or ClassifyFolder.fresh(options.output.out_dir, options.output.name)
@@ -127,11 +141,9 @@ def _describe(setting: Setting, data: Path) -> None:
     )
 
 
-def _work(setting: Setting, earlier: ClassifyFolder | None, goes_on: bool) -> dict[str, Any]:
+def _work(setting: Setting, goes_on: bool) -> dict[str, Any]:
     asked = setting.options
     result: dict[str, Any] = {"run": str(setting.folder.path), "cuts": list(setting.model.cuts)}
-    if earlier is not None and not goes_on:
-        _take_weights(setting, earlier)
     if asked.compression.sense:
         return {**result, "sensitivity": sensitivity.measure(setting)}
     if not asked.training.evaluate:
@@ -146,15 +158,10 @@ def _work(setting: Setting, earlier: ClassifyFolder | None, goes_on: bool) -> di
     result["policy"] = setting.policy.to_dict()
     result["test"] = testing.test(setting, model)
     if asked.output.export_onnx:
-        result["onnx"] = exporting.export(setting, model, asked.output.export_onnx)
+        result["onnx"] = exporting.export(setting, model, asked.output.export_onnx, "onnx")
+    if asked.compression.compress:
+        # Its layers have other sizes than the architecture's, so that weights alone would not bring it back.
+        result["bundle"] = exporting.export(setting, model, "bundle", "bundle")
     setting.folder.write(setting.folder.results, result)
     setting.journal.say(f"Results: {setting.folder.results}")
     return result
-
-
-def _take_weights(setting: Setting, earlier: ClassifyFolder) -> None:
-    if not earlier.best.exists():
-        raise TrainingError(f"{earlier.path} has no {earlier.best.name}: no epoch was finished there.")
-    given = setting.options.network.resume_from
-    file = given if given is not None and given.is_file() and given != earlier.description else earlier.best
-    setting.journal.say(networks.load(setting.model, read_weights(file), str(file)))

@@ -26,12 +26,14 @@ DECIDING = {
         "teacher_weight",
         "start_epoch",
     ),
+    "compression": ("compress",),
     "common": ("seed",),
 }
 """Options that decide what a run ends with, by group; the others may change when it is resumed."""
 
-START_OVER = ("epochs", "batch_size", "lr", "momentum", "weight_decay", "deterministic")
-"""Those of `training` that belong to the new run, where only the weights of the earlier one are taken."""
+START_OVER = ("epochs", "batch_size", "lr", "momentum", "weight_decay", "deterministic", "compress")
+"""Those that belong to the new run, where only the weights of the earlier one are taken."""
+PATHS = ("resume", "compress")
 
 
 def to_dict(options: ClassifyOptions) -> dict[str, dict[str, Any]]:
@@ -91,4 +93,4 @@ def _plain(value: Any) -> Any:
 
 
 def _typed(value: Any, name: str) -> Any:
-    return Path(value) if name == "resume" and value is not None else value
+    return Path(value) if name in PATHS and value is not None else value

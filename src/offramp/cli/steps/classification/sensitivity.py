@@ -25,10 +25,8 @@ def measure(setting: Setting) -> list[dict[str, Any]]:
     """Prunes every layer alone at every level, and puts it back; writes `sensitivity.csv`.
 
     Raises:
-        UsageError: the levels are impossible, or nothing is held out for validation.
+        UsageError: the levels are impossible.
     """
-    if setting.images.validation is None:
-        raise UsageError("--sense with --vs 0: it is measured on held-out images; hold some out, e.g. --vs 0.1.")
     wanted = levels(setting.options.compression.sense_range)
     by_filter = setting.options.compression.sense == "filter"
     rows = []

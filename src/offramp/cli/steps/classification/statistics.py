@@ -5,6 +5,7 @@ Shares are percentages here, as Distiller prints them. Means are weighted by sam
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -57,8 +58,9 @@ class Figures:
     mean_macs: float | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain data for JSON."""
-        return {**asdict(self), "exits": [asdict(row) for row in self.exits]}
+        """Plain data for JSON, which knows no infinite loss: that is None there."""
+        exits = [{**asdict(row), "loss": _finite(row.loss)} for row in self.exits]
+        return {**asdict(self), "loss": _finite(self.loss), "exits": exits}
 
 
 def figures(outcomes: Outcomes, taken: Tensor, macs: Sequence[float] | None = None) -> Figures:
@@ -97,6 +99,10 @@ def confusion(outcomes: Outcomes, taken: Tensor, classes: int) -> Tensor:
     """`[classes, classes]` int64: how often a label (row) was answered with a class (column), exits taken."""
     answered = outcomes.predictions[taken, torch.arange(outcomes.samples)]
     return torch.bincount(outcomes.labels * classes + answered, minlength=classes**2).view(classes, classes)
+
+
+def _finite(loss: float) -> float | None:
+    return loss if math.isfinite(loss) else None
 
 
 def _percent(hits: Tensor) -> float:

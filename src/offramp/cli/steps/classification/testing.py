@@ -105,7 +105,8 @@ def _confusion(setting: Setting, outcomes: Outcomes) -> list[list[int]]:
 
 
 def _oracle(setting: Setting, outcomes: Outcomes) -> dict[str, Any]:
-    given = setting.options.exits.thresholds or [-t for t in setting.policy.thresholds]
+    # An exit that calibration closed is closed to the oracle too: no loss is below 0.
+    given = setting.options.exits.thresholds or [max(-t, 0.0) for t in setting.policy.thresholds]
     report = OracleReport.of(outcomes, given, setting.policy)
     setting.journal.say(*report.lines())
     return report.to_dict()

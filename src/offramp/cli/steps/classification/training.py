@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -91,6 +92,9 @@ def _full_disks_explained(folder: ClassifyFolder) -> Iterator[None]:
 @contextmanager
 def deterministic(wanted: bool) -> Iterator[None]:
     """Only deterministic operations inside, where that is wanted; what was before is put back."""
+    if wanted:
+        # Without it cuBLAS has no deterministic matrix product.
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     before = torch.are_deterministic_algorithms_enabled()
     torch.use_deterministic_algorithms(wanted or before)
     try:
