@@ -17,13 +17,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from offramp.benchmark.answers import ANSWERS
-from offramp.benchmark.comparing import Board
-from offramp.benchmark.results import Results
+import regimes_tables
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
-SUITE_RESULTS = ROOT / "benchmarks" / "regimes" / "results" / "cpu"
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 MARKED = re.compile(r"(<!-- table: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
@@ -207,6 +204,53 @@ def beside_nncf() -> str:
     what = f"seeds 1 to 3, at most 25 epochs. NNCF crashed on every seed of: {', '.join(crashed)}"
     header = ["row", "at once", "NNCF", "epochs", "NNCF", "final", "NNCF"]
     return table(header, rows, origin("beside_nncf", "beside_nncf", theirs, what))
+
+
+def distiller() -> str:
+    """The label-gated total, the label-free one at the same rates, and the deployed one, at the manual's thresholds."""
+    data = load("distiller")
+    rows = [
+        [
+            name.removesuffix("_cifar_earlyexit"),
+            f"{r['threshold']:g}",
+            f"{r['label_gated_exit_percent']:.1f} %",
+            f"{r['label_gated_top1']:.1f} %",
+            f"{r['same_rate_top1']:.1f} %",
+            f"{r['overstatement_points']:+.1f}",
+            f"{r['deployed_exit_percent']:.1f} %",
+            f"{r['deployed_top1']:.1f} %",
+        ]
+        for name, run in data["runs"].items()
+        for r in run["oracle"]
+    ]
+    samples = next(iter(data["runs"].values()))["oracle"][0]["samples"]
+    what = (
+        f"{data['training_images']:,} training images, {data['epochs']} epochs, seed {data['seed']}, {samples:,} test "
+        "images; total Top1 of the network with its exit, and the share that left early"
+    )
+    header = [
+        "network",
+        "T",
+        "left by the label",
+        "label-gated",
+        "label-free at that rate",
+        "points",
+        "left",
+        "deployed",
+    ]
+    return table(header, rows, origin("distiller", "distiller", data, what))
+
+
+def distiller_pass() -> str:
+    """Time of a pass with exits beside the plain network's."""
+    data = load("distiller")
+    found = data["validation_pass"]
+    rows = [[f"{r['left_early']:.0%}", f"{r['time_ratio']:.2f}", f"{r['macs_ratio']:.2f}"] for r in found["passes"]]
+    what = (
+        f"ResNet-20, {found['samples']:,} images of 32x32 in batches of {found['batch']}, the variants taking turns "
+        "batch by batch"
+    )
+    return table(["left early", "time / plain", "MACs / plain"], rows, origin("distiller", "distiller", data, what))
 
 
 def _seeds(values: Sequence[Any], form: str) -> str:
@@ -451,21 +495,6 @@ SHOWN = {
 }
 
 
-def regimes(name: str) -> str:
-    """One of the answers about training regimes, from the runs of the CPU suite."""
-    runs = Results(SUITE_RESULTS).all()
-    if not runs:
-        raise FileNotFoundError(SUITE_RESULTS)
-    board, made = Board(runs), runs[0].made
-    seeds = max(len(board.runs(problem, name)) for problem in board.problems for name in board.regimes(problem))
-    source = (
-        f"`offramp bench regimes benchmarks/regimes/cpu.toml`: {len(runs)} runs, up to {seeds} seeds, 95 % intervals; "
-        f"{made['device']}, torch {made['versions']['torch']}, commit {made['commit'][:8]} "
-        f"(`{SUITE_RESULTS.relative_to(ROOT)}`)."
-    )
-    return f"{ANSWERS[name](board) or 'Not measured yet.'}\n\n{source}\n"
-
-
 TABLES: dict[str, Callable[[], str]] = {
     "validity": validity,
     "power": power,
@@ -474,6 +503,8 @@ TABLES: dict[str, Callable[[], str]] = {
     "criteria_matrix": criteria_matrix,
     "calibration_speed": calibration_speed,
     "beside_nncf": beside_nncf,
+    "distiller": distiller,
+    "distiller_pass": distiller_pass,
     "compression_searches": compression_searches,
     "compression_overhead": compression_overhead,
     "compression_fashion": compression_fashion,
@@ -493,7 +524,7 @@ TABLES: dict[str, Callable[[], str]] = {
         for name, model in SHOWN.items()
         if (verb, name) != ("inspect", "demo")
     },
-    **{name: partial(regimes, name) for name in ANSWERS},
+    **regimes_tables.TABLES,
 }
 
 

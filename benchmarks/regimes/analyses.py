@@ -138,7 +138,7 @@ def draw(found: Mapping[str, Any], folder: Path) -> list[Path]:
         "information": figures.information(last),
         "similarity": figures.similarity(last),
         "lines": figures.lines(found["paths"]),
-        "around": figures.lines(found["around"]["losses"], "filter-normalised step, from -1 (0) to 1 (1)"),
+        "around": figures.lines(found["around"]["losses"], found["around"]["steps"], "filter-normalised step"),
         "plane": figures.plane(plane["across"], plane["up"], plane["losses"], plane["points"], REGIMES),
     }
     return [path for name, figure in drawn.items() for path in saved(figure, folder / name)]

@@ -78,11 +78,22 @@ def similarity(models: Mapping[str, Snapshot]) -> Figure:
     return figure
 
 
-def lines(losses: Mapping[str, Sequence[float]], xlabel: str = "from the first to the second") -> Figure:
-    """Losses along straight lines, from one end (0) to the other (1)."""
+def lines(
+    losses: Mapping[str, Sequence[float]],
+    steps: Sequence[float] | None = None,
+    xlabel: str = "from the first solution (0) to the second (1)",
+) -> Figure:
+    """Losses along straight lines.
+
+    Args:
+        losses: along each line, by its name.
+        steps: where on the lines; evenly from 0 to 1 when None.
+        xlabel: what a step is.
+    """
     figure, (panel,) = panels(1, HEIGHT)
     for (name, path), colour in zip(losses.items(), COLOURS, strict=False):
-        panel.plot([k / (len(path) - 1) for k in range(len(path))], path, color=colour, marker=".", label=name)
+        places = [k / (len(path) - 1) for k in range(len(path))] if steps is None else steps
+        panel.plot(places, path, color=colour, marker=".", label=name)
     panel.set(xlabel=xlabel, ylabel="mean loss of the exits, nats")
     panel.legend(frameon=False, fontsize=SMALL)
     return figure

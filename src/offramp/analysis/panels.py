@@ -12,7 +12,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 STYLE = {
-    "axes.titlesize": 8,
     "axes.labelsize": 7,
     "xtick.labelsize": 6,
     "ytick.labelsize": 6,
@@ -21,8 +20,8 @@ STYLE = {
     "axes.spines.top": False,
     "axes.spines.right": False,
 }
-SMALL = 7
-"""Points, for what has no place in a style: legends and notes."""
+SMALL, TITLE = 7, 8
+"""Points, for what does not keep to a style: legends and notes; titles."""
 WIDTH = 3.2
 """Inches of a panel: two of them fill the width of a page."""
 
@@ -58,6 +57,8 @@ def panels(count: int, height: float, row: int = 2) -> tuple[Figure, list[Axes]]
 
 def saved(figure: Figure, stem: Path) -> list[Path]:
     """Writes a figure as PNG and PDF."""
+    for panel in figure.axes:
+        panel.title.set_fontsize(TITLE)
     paths = [stem.with_suffix(".png"), stem.with_suffix(".pdf")]
     for path in paths:
         figure.savefig(path, dpi=200)

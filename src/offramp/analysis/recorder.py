@@ -18,7 +18,7 @@ from offramp.errors import AnalysisError
 from offramp.exit_model import ExitModel
 from offramp.training import Callback, Moment
 
-SIGMAS = (0.01, 0.03, 0.1, 0.3, 1.0)
+SIGMAS = (0.05, 0.1, 0.2, 0.3, 0.5, 1.0)
 
 
 @dataclass(frozen=True)

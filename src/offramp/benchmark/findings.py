@@ -11,6 +11,8 @@ from offramp.benchmark.comparing import CONFIDENCE, Board, Interval, Measure
 
 PAPER = ("disjoint", "joint", "mixed")
 LONG = "-long"
+UNEQUAL = "mixed-long - joint,"
+"""How a comparison begins in which mixed has twice the compute."""
 
 
 @dataclass(frozen=True)

@@ -61,13 +61,17 @@ def level(found: Interval | None, scale: float, digits: int = 1) -> str:
 
 
 def difference(found: Interval | None) -> str:
-    """`+1.9 [+1.2, +2.6]` in points, or what keeps it from being said."""
+    """`+1.9 [+1.2, +2.6]` in points, and what keeps it from being said."""
     if found is None:
         return "-"
+    return points(found) if found.resolved or found.seeds < 2 else f"{points(found)} {found.verdict}"
+
+
+def points(found: Interval) -> str:
+    """`+1.9 [+1.2, +2.6]`; the mean alone for one seed."""
     if found.seeds < 2:
         return f"{100 * found.mean:+.1f} (1 seed)"
-    text = f"{100 * found.mean:+.1f} [{100 * found.low:+.1f}, {100 * found.high:+.1f}]"
-    return text if found.resolved else f"{text} {found.verdict}"
+    return f"{100 * found.mean:+.1f} [{100 * found.low:+.1f}, {100 * found.high:+.1f}]"
 
 
 def document(board: Board, criteria: Sequence[str]) -> str:

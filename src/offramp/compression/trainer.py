@@ -57,7 +57,7 @@ class Trainer:
             if controller is not None:
                 controller.scheduler.step()
             logits, labels = _forward(model, batch, device)
-            loss = torch.stack([F.cross_entropy(z, labels) for z in logits]).mean()
+            loss = self.loss(logits, labels)
             if controller is not None:
                 loss = loss + controller.loss()
             optimizer.zero_grad(set_to_none=True)
@@ -89,7 +89,13 @@ class Trainer:
             "validate": self.validate,
             "configure_optimizers": self.configure_optimizers,
             "data": self.train_loader,
+            "loss": self.loss,
         }
+
+    @staticmethod
+    def loss(outputs: Any, labels: Tensor) -> Tensor:
+        """Mean over the exits of the cross-entropy, in nats; `outputs` as a model gives them."""
+        return torch.stack([F.cross_entropy(z, labels.long()) for z in _logits(outputs)]).mean()
 
 
 @torch.no_grad()
@@ -116,6 +122,9 @@ def _forward(model: nn.Module, batch: Any, device: torch.device) -> tuple[list[T
     if labels is None:
         raise CompressionError("A batch has no labels: give batches of (inputs, labels).")
     args, kwargs = arguments(map_tensors(lambda tensor: tensor.to(device), inputs))
-    outputs = model(*args, **kwargs)
+    return _logits(model(*args, **kwargs)), torch.as_tensor(labels).long().to(device)
+
+
+def _logits(outputs: Any) -> list[Tensor]:
     logits = getattr(outputs, "logits", outputs)
-    return list(logits) if isinstance(logits, list | tuple) else [logits], torch.as_tensor(labels).long().to(device)
+    return list(logits) if isinstance(logits, list | tuple) else [logits]

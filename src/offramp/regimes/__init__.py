@@ -16,6 +16,7 @@ from offramp.regimes.gradient_equilibrium import GradientEquilibrium
 from offramp.regimes.gradual_unfreezing import GradualUnfreezing
 from offramp.regimes.joint import Joint
 from offramp.regimes.layer_dropout import LayerDropout
+from offramp.regimes.learned_weights import LearnedWeights
 from offramp.regimes.learning_to_exit import LearningToExit
 from offramp.regimes.losses import ExitLoss, Losses, Step, Sum, WeightedCrossEntropy
 from offramp.regimes.mixed import Mixed
@@ -41,6 +42,7 @@ __all__ = [
     "GradualUnfreezing",
     "Joint",
     "LayerDropout",
+    "LearnedWeights",
     "LearningToExit",
     "Losses",
     "Mixed",

@@ -35,6 +35,7 @@ class Step:
         epoch: epochs done in this phase.
         done: share of the phase that is done, in [0, 1); by epochs where the loader does not tell its length.
         seed: differs from step to step and from run to run, and is the same in all processes.
+        lr: learning rate of the step.
         inputs: of the model, on its device.
         features: per exit the tensor that its head reads, see `ExitLoss.features`; empty where nobody asked.
     """
@@ -43,6 +44,7 @@ class Step:
     epoch: int = 0
     done: float = 0.0
     seed: int = 0
+    lr: float = 0.0
     inputs: Any = None
     features: tuple[Tensor, ...] = ()
 

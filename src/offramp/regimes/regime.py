@@ -58,11 +58,16 @@ class Wrapping(Regime):
     base: Regime
 
     def phases(self, model_exits: int, epochs: int) -> tuple[Phase, ...]:
-        """The base's phases; see `Regime.phases`."""
-        return tuple(
-            self.changed(phase, model_exits) if phase.trains_early_exits else phase
-            for phase in self.base.phases(model_exits, epochs)
-        )
+        """The base's phases, changed; see `Regime.phases`."""
+        own = self.base.phases(model_exits, epochs)
+        changed = tuple(self.changed(phase, model_exits) if phase.trains_early_exits else phase for phase in own)
+        if all(new is old for new, old in zip(changed, own, strict=True)):
+            raise TrainingError(
+                f"{type(self).__name__}(base={type(self.base).__name__}(...)) changes nothing: it is for phases "
+                "in which several exits learn, some regimes only where the backbone learns too. Leave it out, "
+                "or give another base, e.g. Joint()."
+            )
+        return changed
 
     @abstractmethod
     def changed(self, phase: Phase, exits: int) -> Phase:

@@ -152,7 +152,8 @@ class Loop:
                 passed = epoch + step * per_step
                 stretch.schedule.apply(stretch.optimizer, passed, per_step or 1.0)
                 seed = seed_step(self.options.seed, number, step)
-                self.now = Step(epoch * (steps or 0) + step, epoch, passed / phase.epochs, seed)
+                lr = float(stretch.optimizer.param_groups[0]["lr"])
+                self.now = Step(epoch * (steps or 0) + step, epoch, passed / phase.epochs, seed, lr)
                 self._step(batch, phase, tally)
                 if (step + 1) % CHECK_EVERY == 0:
                     tally.check_finite()

@@ -42,7 +42,7 @@ def test_every_epoch_is_recorded_with_its_phase():
     last = recorder.snapshots[-1]
     assert list(last.effective_ranks) == ["2", "5"]
     assert all(1 <= rank <= 8 for rank in last.effective_ranks.values())
-    assert len(last.information["2"]) == 5
+    assert len(last.information["2"]) == 6
     assert last.similarity[0][0] == pytest.approx(1.0)
     assert sum(last.dominance["signed_shares"][0]) == pytest.approx(1.0)
     json.dumps(asdict(last), allow_nan=False)

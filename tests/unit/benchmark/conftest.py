@@ -62,18 +62,18 @@ def own_results(finished_bench: tuple[Suite, Results], tmp_path: Path) -> Result
 def fake_run() -> Callable[..., RunResult]:
     """A run whose accuracy is the same within every budget, without any training."""
 
-    def make(problem: str, regime: str, seed: int, accuracy: float, final: float | None = None) -> RunResult:
+    def make(problem: str, regime: str, seed: int, accuracy: float, data: str = "digit-pairs") -> RunResult:
         figures = {
             "budgets": list(BUDGETS),
             "frontier": {"max_probability": {"test_accuracy": [accuracy] * (len(BUDGETS) + 1)}},
             "area": {"max_probability": accuracy},
-            "exit_accuracy": {"test": [accuracy / 2, accuracy if final is None else final]},
+            "exit_accuracy": {"test": [accuracy / 2, accuracy]},
             "training": {"macs": 99.0, "budget": 100.0, "phases": {regime: 1}},
             "seconds": {"training": 2.0, "total": 3.0},
             "macs": [0.4, 1.1],
             "backbone_macs": 1e6,
             "test_samples": 80,
         }
-        return RunResult(RunKey(problem, regime, seed), {"problem": dict(PROBLEM)}, figures)
+        return RunResult(RunKey(problem, regime, seed), {"problem": {**PROBLEM, "data": data}}, figures)
 
     return make

@@ -34,7 +34,8 @@ def board(fake_run):
         for regime, level in levels.items():
             for seed, shared in enumerate(WOBBLE):
                 own = 0.2 * (-1) ** seed if regime == "noisy" else 0.0002 * seed * len(regime)
-                runs.append(fake_run(problem, regime, seed, level + 5 * shared + own))
+                data = {"one": "fashion-mnist", "two": "digit-pairs"}[problem]
+                runs.append(fake_run(problem, regime, seed, level + 5 * shared + own, data=data))
     return Board(runs)
 
 
@@ -147,12 +148,18 @@ def test_answers_carry_their_evidence(board):
     assert "so in 4 of 4 comparisons, the other way round in 0, not resolved in 0" in low
     assert "| one | disjoint - joint, 25 % |" in low
     beyond = answers.ANSWERS["regimes_beyond"](board)
-    assert beyond.startswith("Beats disjoint, joint and mixed on every image problem: `better`.")
-    assert beyond.splitlines()[-1].endswith("| no | no |")
+    assert beyond.startswith("Beats disjoint, joint and mixed on both image sets: `better` (with resnet).")
+    assert beyond.splitlines()[-1].endswith("| none | none |")
     assert "| one | +" in answers.ANSWERS["regimes_compute"](board)
     paper = answers.ANSWERS["regimes_paper"](board)
-    assert "| ResNet-34 / CIFAR-100 | paper, unequal compute | 73.79 | 74.17 | **75.88** |" in paper
+    assert "| ResNet-34 / CIFAR-100 | paper | 73.79 | 74.17 | **75.88** |" in paper
+    assert "| ViT-T / ImageNet | paper | **71.61** | 68.39 | 71.20 |" in paper
+    assert "| one | here, mixed trained twice as long | 49." in paper
+    assert "**52." in paper
     assert "| one | here, equal compute |" in paper
+    full = answers.ANSWERS["regimes_full"](board)
+    assert "Trained twice as long, mixed is better than joint within 100 %: so in 2 of 2 comparisons" in full
+    assert "At equal compute, mixed is better than joint within 100 %: so in 2 of 4 comparisons" in full
     assert answers.ANSWERS["regimes_overview"](board).count("| one |") == 7
 
 
@@ -161,7 +168,8 @@ def test_without_a_winner_what_was_tried_is_listed(fake_run):
     even = Board([fake_run("p", name, seed, 0.5) for name in names for seed in range(5)])
     text = answers.ANSWERS["regimes_beyond"](even)
     assert text.startswith("None of the 1 regimes tried beats")
-    assert "| other | +0.0 [+0.0, +0.0] no difference | no | no |" in text
+    assert "| other | +0.0 [+0.0, +0.0] no difference | none | none |" in text
+    assert answers.image_problems(even) == {}, "one data set is not both"
 
 
 def test_without_runs_there_is_no_answer(fake_run):

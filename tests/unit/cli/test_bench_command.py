@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -77,3 +79,13 @@ def test_impossible_options_are_answered(suite, tmp_path, failing, tokens, said)
 
 def test_a_missing_suite_is_answered(tmp_path, failing):
     assert "Those of the repository are" in failing(1, "bench", "regimes", tmp_path / "none.toml")
+
+
+def test_help_does_not_wait_for_torch():
+    code = (
+        "import sys; from offramp.cli import main; main(['bench', 'regimes', '--help'])\n"
+        "print('heavy:', *({'torch', 'matplotlib', 'numpy'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    assert "--shard" in done.stdout
+    assert done.stdout.splitlines()[-1] == "heavy:"

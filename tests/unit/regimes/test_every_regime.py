@@ -102,6 +102,15 @@ def test_an_interrupted_run_ends_with_the_same_bits(name: str, epoch: int, tmp_p
 
 
 @pytest.mark.parametrize("name", list(REGIMES))
+def test_the_seed_alone_decides(name: str):
+    ends = []
+    for noise in (1, 2):
+        torch.manual_seed(noise)
+        ends.append(state(fitted(REGIMES[name](), epochs=3)[0]))
+    assert same(*ends)
+
+
+@pytest.mark.parametrize("name", list(REGIMES))
 def test_mixed_precision_keeps_weights_wide_and_losses_finite(name: str):
     model, history = fitted(REGIMES[name](), precision="bf16", epochs=2 if name != "branch_wise" else 3)
     assert {p.dtype for p in model.parameters()} == {torch.float32}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -13,6 +14,7 @@ from torch import Tensor, nn
 from offramp.compression.algorithms.algorithm import Algorithm, Compressor, Stage, Statistics, Workshop, register
 from offramp.compression.channel_selection import (
     Kept,
+    Scores,
     Sizes,
     filter_scores,
     for_channels,
@@ -25,6 +27,7 @@ from offramp.compression.exits import refreshed
 from offramp.compression.groups import Findings, Group, find_groups
 from offramp.compression.layer_costs import layer_sizes
 from offramp.compression.layers import CONVOLUTIONS, add_transform, remove_transform, weight_transform
+from offramp.compression.learned_ranking import Evolution, Ranking, Trial, ranked
 from offramp.compression.masks import ChannelMask
 from offramp.compression.schedules import Baseline, Exponential, ExponentialWithBias, Schedule
 from offramp.compression.scopes import selected
@@ -35,6 +38,7 @@ from offramp.errors import CompressionError
 NAME = "filter_pruning"
 SCHEDULES = ("exponential", "baseline", "exponential_with_bias")
 IMPORTANCES = ("L2", "L1", "geometric_median")
+RANKINGS = ("unweighted_ranking", "learned_ranking")
 
 
 @register
@@ -57,7 +61,13 @@ class FilterPruning(Algorithm):
         prune_first_conv: also the layers that read the inputs.
         prune_downsample_convs: also convolutions with strides.
         prune_batch_norms: the norms of removed channels always go too.
-        interlayer_ranking_type: how layers are compared.
+        interlayer_ranking_type: "learned_ranking" ranks all channels together, by scores that evolution makes
+            comparable (`Evolution` of `offramp.compression.learned_ranking`); needs data and a loss, and is done when
+            the first channels are to go.
+        generations: rankings that evolution tries, each of which is pruned and trained for `train_steps`.
+        train_steps: steps of SGD for each.
+        max_pruning: rate at which rankings are compared.
+        random_seed: of the evolution.
         num_bn_adaptation_samples: see `offramp.compression.batch_norm`.
 
     The channels that a group keeps are a multiple of 8, or all; so a rate is achieved as nearly as that allows, from
@@ -78,7 +88,11 @@ class FilterPruning(Algorithm):
     prune_first_conv: bool = setting(False)
     prune_downsample_convs: bool = setting(False)
     prune_batch_norms: bool = setting(True, choices=(True,))
-    interlayer_ranking_type: str = setting("unweighted_ranking", choices=("unweighted_ranking",))
+    interlayer_ranking_type: str = setting("unweighted_ranking", choices=RANKINGS)
+    generations: int = setting(400, at="params.legr_params.generations", least=1)
+    train_steps: int = setting(200, at="params.legr_params.train_steps", least=0)
+    max_pruning: float = setting(0.8, at="params.legr_params.max_pruning", above=0, below=1)
+    random_seed: int = setting(42, at="params.legr_params.random_seed", least=0)
     num_bn_adaptation_samples: int = setting(
         2000, at="initializer.batchnorm_adaptation.num_bn_adaptation_samples", least=0
     )
@@ -110,9 +124,19 @@ class FilterPruning(Algorithm):
 
     def apply(self, model: nn.Module, workshop: Workshop) -> FilterPruner:
         """See `Algorithm.apply`."""
+        if self.learns_ranking and (workshop.data is None or workshop.loss is None):
+            raise CompressionError(
+                "interlayer_ranking_type='learned_ranking' trains what a ranking leaves, and was given no data or no "
+                "loss. Give batches of (inputs, labels) and a loss, or take 'unweighted_ranking'."
+            )
         layers = selected(model, CONVOLUTIONS, self.ignored_scopes, self.target_scopes)
         groups = self._prunable(find_groups(model, workshop.example), layers)
-        return FilterPruner(self, model, groups, layer_sizes(model, workshop.example))
+        return FilterPruner(self, model, groups, layer_sizes(model, workshop.example), workshop)
+
+    @property
+    def learns_ranking(self) -> bool:
+        """Whether layers are compared by a learned ranking."""
+        return self.interlayer_ranking_type == "learned_ranking"
 
     def _prunable(self, found: Findings, layers: Mapping[str, nn.Module]) -> list[Group]:
         reasons = dict(found.refused)
@@ -146,10 +170,15 @@ class FilterPruner(Compressor):
         model: receives the masks.
         groups: those that may lose channels.
         sizes: of all layers of the model.
+        workshop: for a ranking that is learned.
     """
 
-    def __init__(self, settings: FilterPruning, model: nn.Module, groups: Sequence[Group], sizes: Sizes) -> None:
+    def __init__(
+        self, settings: FilterPruning, model: nn.Module, groups: Sequence[Group], sizes: Sizes, workshop: Workshop
+    ) -> None:
         self.settings, self.model, self.groups, self.sizes = settings, model, tuple(groups), sizes
+        self.workshop = workshop
+        self.ranking: Ranking | None = None
         self.schedule = settings.rates()
         self.fixed = False
         self.rate = 0.0
@@ -211,25 +240,36 @@ class FilterPruner(Compressor):
 
     def state_dict(self) -> dict[str, Any]:
         """See `Compressor.state_dict`; the masks are in the model's."""
-        return {"rate": self.rate, "fixed": self.fixed}
+        return {"rate": self.rate, "fixed": self.fixed, "ranking": self.ranking}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """See `Compressor.load_state_dict`."""
-        self.rate, self.fixed = float(state["rate"]), bool(state["fixed"])
+        self.rate, self.fixed, self.ranking = float(state["rate"]), bool(state["fixed"]), state["ranking"]
 
     def _move(self, rate: float) -> None:
         self.rate = rate
-        for name, (outputs, inputs) in kept_by_module(self.model, self.groups, self._select(rate)).items():
+        self._place(self.model, self._select(rate))
+
+    def _place(self, model: nn.Module, kept: Kept) -> None:
+        """Sets the masks in a model."""
+        for name, (outputs, inputs) in kept_by_module(model, self.groups, kept).items():
             if name in self.sizes.shapes:
-                mask = weight_transform(self.model.get_submodule(name), NAME)
+                mask = weight_transform(model.get_submodule(name), NAME)
                 mask.outputs.copy_(outputs)
                 mask.inputs.copy_(inputs if len(mask.inputs) > 1 else torch.ones(1))
 
     def _select(self, rate: float) -> Kept:
-        scores = {g.name: self._scores(g) for g in self.groups}
-        select = partial(lowest_overall if self.settings.all_weights else lowest, scores)
+        scores: Scores = {g.name: self._scores(g) for g in self.groups}
         if rate in (0.0, 1.0):
-            return select(rate)
+            return lowest(scores, rate)
+        if self.settings.learns_ranking:
+            if self.ranking is None:
+                self.ranking = self._learn(scores)
+            scores = ranked(scores, self.ranking)
+        return self._chosen(scores, rate)
+
+    def _chosen(self, scores: Scores, rate: float) -> Kept:
+        select = partial(lowest_overall if self._together else lowest, scores)
         if self.settings.pruning_flops_target is None:
             return for_channels(select, rate)
         return for_macs(select, lambda kept: self.sizes.left(self.groups, kept)[0], rate)
@@ -239,10 +279,28 @@ class FilterPruner(Compressor):
         for coupling in group.of_side("makes", "filters"):
             weight: Any = self.model.get_submodule(coupling.module).weight
             # Scores of a whole ranking must not depend on the scale of a layer, which a batch norm undoes.
-            scale = weight.detach().norm() if self.settings.all_weights else 1.0
+            scale = weight.detach().norm() if self._together else 1.0
             found = filter_scores(weight / scale, self.settings.filter_importance).cpu()
             total.index_add_(0, torch.tensor(coupling.roots), found[list(coupling.channels)])
         return total
+
+    @property
+    def _together(self) -> bool:
+        return self.settings.all_weights or self.settings.learns_ranking
+
+    def _learn(self, scores: Scores) -> Ranking:
+        rate = min(self.settings.max_pruning, self.maximal_rate)
+        assert self.workshop.data is not None
+        assert self.workshop.loss is not None
+        trial = Trial(self.workshop.data, self.workshop.loss, self.settings.train_steps, self.settings.random_seed)
+
+        def fitness(ranking: Ranking) -> float:
+            model = copy.deepcopy(self.model)
+            self._place(model, self._chosen(ranked(scores, ranking), rate))
+            return -trial.loss_of(model)
+
+        evolution = Evolution(self.settings.generations, seed=self.settings.random_seed)
+        return evolution.run({name: float(s.std()) for name, s in scores.items()}, fitness)
 
     def _gone(self, kept: Kept) -> float:
         if self.settings.pruning_flops_target is None:

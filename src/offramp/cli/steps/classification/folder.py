@@ -78,6 +78,18 @@ class ClassifyFolder:
             "or a checkpoint in one; for weights alone there is --exp-load-weights-from."
         )
 
+    def check_begun(self) -> None:
+        """Makes sure that there is something to go on with.
+
+        Raises:
+            FileFormatError: the run never trained, or was stopped before its first checkpoint.
+        """
+        if not self.checkpoint.exists():
+            raise FileFormatError(
+                f"--resume-from {self.path}: there is no checkpoint, as the run did not train, or was stopped before. "
+                "Begin a new one."
+            )
+
     def facts(self) -> dict[str, Any]:
         """Contents of `run.json`.
 

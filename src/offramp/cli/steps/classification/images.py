@@ -74,7 +74,12 @@ def read(given: Path, options: ClassifyOptions) -> Images:
         validation=ordered("validation"),
         calibration=ordered("calibration"),
         test=test,
-        record={**splits.record(), "labels_sha256": _digest(opened)},
+        record={
+            **splits.record(),
+            # Other images in the same number are told by their labels, and what was never trained on by its indices.
+            "labels_sha256": _digest(opened.train.labels, opened.test.labels),
+            "calibration_sha256": _digest(splits.calibration),
+        },
         notes=(f"{opened.layout} in {given}: {_sizes(splits)}, {len(opened.classes)} classes.", *notes),
     )
 
@@ -95,10 +100,8 @@ def _example(opened: Opened, splits: Splits, normalisation: Normalisation) -> Te
     return example
 
 
-def _digest(opened: Opened) -> str:
-    """Of all labels: other images in the same number are told by it."""
-    labels = (opened.train.labels, opened.test.labels)
-    return hashlib.sha256(b"|".join(part.numpy().tobytes() for part in labels)).hexdigest()
+def _digest(*parts: Tensor) -> str:
+    return hashlib.sha256(b"|".join(part.numpy().tobytes() for part in parts)).hexdigest()
 
 
 def _sizes(splits: Splits) -> str:

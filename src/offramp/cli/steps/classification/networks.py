@@ -92,7 +92,12 @@ def start(model: ExitModel, options: ClassifyOptions) -> str | None:
     if asked.pretrained:
         return load(model, *_pretrained(asked.arch))
     path = asked.load_weights_from or asked.resume_from
-    return None if path is None else load(model, read_weights(path), str(path))
+    if path is None:
+        return None
+    said = load(model, read_weights(path), str(path))
+    if options.exits.calibrate and asked.resume_from is None:
+        said += " Whether they were trained on images that --calibrate now holds out is not known: it would void it."
+    return said
 
 
 def teacher(options: ClassifyOptions, classes: int, example: Tensor) -> ExitModel | None:

@@ -47,6 +47,8 @@ def run(data: Path | None, options: ClassifyOptions, session: Session) -> int:
     earlier = None if options.network.resume_from is None else ClassifyFolder.of(options.network.resume_from)
     goes_on = earlier is not None and not (options.training.evaluate or options.network.reset_optimizer)
     if earlier is not None:
+        if goes_on:
+            earlier.check_begun()
         facts = earlier.facts()
         options = saved_options.joined(options, facts["options"], strict=goes_on)
         data = data or Path(facts["data"])
@@ -54,11 +56,13 @@ def run(data: Path | None, options: ClassifyOptions, session: Session) -> int:
     if options.output.summary:
         summaries.show(options, data, session)
         return OK
-    setting = _setting(_given(data), options, session, earlier if goes_on else None)
+    setting = _setting(_given(data), options, session, earlier, goes_on)
     try:
         session.deliver(_work(setting, goes_on))
     except KeyboardInterrupt:
-        setting.journal.say(f"Interrupted. Continue with: offramp classify --resume-from {setting.folder.path}")
+        begun = setting.folder.checkpoint.exists()
+        how = f" Continue with: offramp classify --resume-from {setting.folder.path}" if begun else ""
+        setting.journal.say(f"Interrupted.{how}")
         return INTERRUPTED
     return OK
 
@@ -84,17 +88,19 @@ def _given(data: Path | None) -> Path:
     return data
 
 
-def _setting(data: Path, options: ClassifyOptions, session: Session, earlier: ClassifyFolder | None) -> Setting:
+def _setting(
+    data: Path, options: ClassifyOptions, session: Session, earlier: ClassifyFolder | None, goes_on: bool
+) -> Setting:
     """Reads the images, builds the network, and opens the folder with its log."""
     journal = Journal(session)
     policy = networks.policy(options.exits, networks.places(options.network.arch, options.network.exits).cuts)
     found = images.read(data, options)
     seed = options.common.seed or 0
     model = networks.network(options.network.arch, options.network.exits, len(found.classes), found.example, seed)
-    started = networks.start(model, options) if earlier is None else None
-    if earlier is not None and earlier.facts()["split"] != found.record:
-        raise DataError(f"{data} is not divided as in {earlier.path}: the images changed since. Begin a new run.")
-    folder = earlier or ClassifyFolder.fresh(options.output.out_dir, options.output.name)
+    if earlier is not None:
+        _check_division(found.record, earlier, goes_on, bool(options.exits.calibrate))
+    started = None if goes_on else networks.start(model, options)
+    folder = earlier if goes_on and earlier else ClassifyFolder.fresh(options.output.out_dir, options.output.name)
     journal.open(folder.log)
     model.to(session.device)
     if session.device.type == "cpu":
@@ -106,6 +112,19 @@ def _setting(data: Path, options: ClassifyOptions, session: Session, earlier: Cl
     )
     _describe(setting, data)
     return setting
+
+
+def _check_division(now: dict[str, Any], earlier: ClassifyFolder, goes_on: bool, calibrates: bool) -> None:
+    """Refuses other images than the earlier run had, and to choose thresholds on images that it was trained on."""
+    before = earlier.facts()["split"]
+    if goes_on and before != now:
+        raise DataError(f"The images are not divided as in {earlier.path}: they changed since. Begin a new run.")
+    alike = all(before[digest] == now[digest] for digest in ("labels_sha256", "calibration_sha256"))
+    if calibrates and not alike:
+        raise DataError(
+            f"--calibrate: {earlier.path} did not hold these images out, and may have been trained on them. Train with "
+            "--calibrate, and keep --vs and --seed."
+        )
 
 
 def _environment_lines(session: Session) -> list[str]:
@@ -127,7 +146,7 @@ def _describe(setting: Setting, data: Path) -> None:
             "format": FORMAT,
             "version": VERSION,
             **setting.facts(),
-            "data": str(data.absolute()),
+            "data": str(data.absolute() if data.exists() else data),
             "given": saved_options.given(setting.options),
             "macs": list(setting.model.cost.macs),
             "plain_macs": setting.model.cost.plain,

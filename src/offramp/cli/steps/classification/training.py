@@ -84,8 +84,8 @@ def _full_disks_explained(folder: ClassifyFolder) -> Iterator[None]:
         yield
     except OSError as error:
         raise TrainingError(
-            f"{folder.path} cannot be written ({error}). The checkpoint of the last whole epoch is kept. Make room, "
-            f"then continue with --resume-from {folder.path}"
+            f"The run in {folder.path} was stopped by: {error}. The checkpoint of the last whole epoch is kept. Where "
+            f"the disk is full, make room; then continue with --resume-from {folder.path}"
         ) from error
 
 
