@@ -101,6 +101,8 @@ def tail_of(head: nn.Module, features: Tensor) -> nn.Module:
     if len(owners) != 1 or owners[0] is head or any(owners[0].children()):
         return head
     tail, modes = owners[0], [(module, module.training) for module in head.modules()]
+    # In mixed precision features are narrower than the weights; for the question asked here that is all the same.
+    features = features.to(next(tail.parameters(), features).dtype) if features.is_floating_point() else features
     given: list[Tensor] = []
     made: list[Tensor] = []
 

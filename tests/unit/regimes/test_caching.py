@@ -49,6 +49,13 @@ def test_training_on_kept_features_is_training(kind: str):
         torch.testing.assert_close(value, kept.state_dict()[name])
 
 
+@pytest.mark.parametrize("kind", list(MODELS))
+def test_mixed_precision_keeps_narrow_features(kind: str):
+    expected = fit(MODELS[kind](), kind, precision="bf16")
+    history = fit(MODELS[kind](), kind, precision="bf16", cache_features=True)
+    assert history.rows[-1].train.loss == pytest.approx(expected.rows[-1].train.loss, rel=1e-2)
+
+
 def test_the_backbone_does_not_run_in_the_second_phase():
     calls: list[int] = []
 

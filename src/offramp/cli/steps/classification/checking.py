@@ -68,6 +68,8 @@ def _plain_problems(options: ClassifyOptions, given: dict[str, list[float] | Non
 
 
 def _missing_problems(options: ClassifyOptions, given: dict[str, list[float] | None], places: Places) -> Iterator[str]:
+    if options.output.summary:
+        return
     needed = {
         THRESHOLDS: not options.exits.calibrate,
         WEIGHTS: not (options.training.evaluate or options.compression.sense),

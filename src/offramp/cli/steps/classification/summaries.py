@@ -76,12 +76,12 @@ def _compute(model: ofr.ExitModel, options: ClassifyOptions, session: Session) -
     ]
     places = [*model.cuts, "(the network's own output)"]
     exits = [
-        {"exit": k, "behind": place, "macs": macs, "percent_of_plain": 100 * macs / model.cost.plain}
+        {"exit": k, "behind": place, "macs": int(macs), "percent_of_plain": 100 * macs / model.cost.plain}
         for k, (place, macs) in enumerate(zip(places, model.cost.macs, strict=True))
     ]
     _print(layers, session)
     _print(exits, session)
-    return {"layers": layers, "exits": exits, "plain_macs": model.cost.plain, "parameters": _size(model)}
+    return {"layers": layers, "exits": exits, "plain_macs": int(model.cost.plain), "parameters": _size(model)}
 
 
 def _model(model: ofr.ExitModel, options: ClassifyOptions, session: Session) -> str:
