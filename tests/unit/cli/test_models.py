@@ -35,6 +35,8 @@ def logits(name: str, shape: tuple[int, ...] | None = None) -> torch.Tensor:
         ("resnet20_cifar", None, 10),
         ("lenet", None, 10),
         ("lenet", (3, 28, 28), 10),
+        ("simplenet_cifar", (1, 20, 24), 10),
+        ("resnet18", None, 1000),
         ("timm:mobilenetv3_small_050", (3, 64, 64), 1000),
         ("timm:vit_tiny_patch16_224", (1, 32, 32), 1000),
         ("hf:bert", None, 10),
@@ -70,6 +72,11 @@ def test_unknown_models_name_the_nearest(libraries, name, words):
     with pytest.raises(UsageError) as caught:
         resolve(name)
     assert all(word in str(caught.value) for word in words), str(caught.value)
+
+
+def test_images_have_three_dimensions():
+    with pytest.raises(UsageError, match=r"lenet takes images; --input \(16,\) must be channels, height and width"):
+        resolve("lenet", (16,))
 
 
 def test_a_folder_without_a_configuration(libraries, tmp_path: Path):
