@@ -310,6 +310,51 @@ def compression_fashion() -> str:
     return table(header, rows, origin("compression_fashion", "compression_fashion", data, what))
 
 
+def training_overhead() -> str:
+    """What training exits costs, and what kept features save."""
+    data = load("training_overhead")
+    names = {
+        "exits": "an epoch with 3 exits / the backbone's alone and the heads' alone",
+        "cache": "an epoch of the heads with kept features / without",
+    }
+    rows = []
+    for kind, what in names.items():
+        for r in data[kind]:
+            ratio = r["ratio"]
+            rows.append([what, r["arch"], f"{ratio['median']:.3f}", f"[{ratio['low']:.3f}, {ratio['high']:.3f}]"])
+    what = f"ratios of times, median of {data['exits'][0]['ratio']['rounds']} rounds in turns, 95 % intervals"
+    header = ["ratio", "network", "median", "interval"]
+    return table(header, rows, origin("training_overhead", "training_overhead", data, what))
+
+
+def branchynet() -> str:
+    """B-LeNet beside what was published."""
+    data = load("branchynet")
+    published = data["published"]
+    rows = [
+        [
+            f"BranchyNet, table I ({published['data']})",
+            *(f"{published['accuracy'][name]:.2%}" for name in ("plain", "exits")),
+            f"{published['macs_ratio']:.1f}",
+            f"{published['shares'][0]:.1%}",
+            f"{published['speed_up']:.2f} ({published['device']})",
+        ]
+    ]
+    for name, found in data["networks"].items():
+        test = found["test"]
+        speed = ", ".join(f"{kind} {measured['speed_up']:.2f}" for kind, measured in found["batch_1"].items())
+        row = [f"{name}, here (Fashion-MNIST)", f"{test['plain_accuracy']:.2%}", f"{test['accuracy']:.2%}"]
+        rows.append([*row, f"{test['macs_ratio']:.2f}", f"{test['shares'][0]:.1%}", speed])
+    setting = data["setting"]
+    tested = f"{setting['splits']['sizes']['test']:,} test images, touched once"
+    what = (
+        f"{setting['epochs']} epochs, seed {setting['seed']}, {tested}; MACs with heads; speed at batch 1, each "
+        "backend against the plain network in the same"
+    )
+    header = ["network", "plain", "with exits", "times fewer MACs", "left at the first exit", "times faster"]
+    return table(header, rows, origin("branchynet", "branchynet", data, what))
+
+
 def runtime() -> str:
     """Speed-up over the plain network, and percent of the bound, for batches of networks with random weights."""
     return _rates("runtime", [0.0, 0.25, 0.5, 0.75], ["nobody", "25 %", "50 %", "75 %"])
@@ -508,6 +553,8 @@ TABLES: dict[str, Callable[[], str]] = {
     "compression_searches": compression_searches,
     "compression_overhead": compression_overhead,
     "compression_fashion": compression_fashion,
+    "training_overhead": training_overhead,
+    "branchynet": branchynet,
     "runtime": runtime,
     "single": single,
     "trained": trained,
