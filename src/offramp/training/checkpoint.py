@@ -14,12 +14,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from offramp.errors import FileFormatError, TrainingError
+from offramp.documents import DocumentKind
+from offramp.errors import TrainingError
 from offramp.training.guard import FinalExitCheck
 from offramp.training.history import EpochRow, History, Stop
 
-FORMAT = "offramp.checkpoint"
-VERSION = 2
+KIND = DocumentKind("offramp.checkpoint", 2, "training checkpoint", "Choose another out folder.")
 FILE_NAME = "checkpoint.pt"
 
 Weights = dict[str, Tensor]
@@ -173,7 +173,7 @@ class Checkpoint:
 
 def write_checkpoint(folder: Path, checkpoint: Checkpoint) -> None:
     """Replaces the folder's checkpoint in one step: a reader sees the old or the new file, never a part."""
-    payload = {**checkpoint.__dict__, "format": FORMAT, "version": VERSION, "state": checkpoint.state.to_dict()}
+    payload = KIND.stamp({**checkpoint.__dict__, "state": checkpoint.state.to_dict()})
     save_in_one_step(payload, folder / FILE_NAME)
 
 
@@ -208,14 +208,9 @@ def read_checkpoint(path: Path) -> Checkpoint:
     try:
         payload = torch.load(path, map_location="cpu", weights_only=True)
     except (OSError, RuntimeError, EOFError, ValueError, pickle.UnpicklingError, zipfile.BadZipFile) as error:
-        first = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise FileFormatError(f"{path} is damaged or no checkpoint ({first}). Choose another out folder.") from error
-    if not isinstance(payload, dict) or (payload.pop("format", None), payload.pop("version", None)) != (
-        FORMAT,
-        VERSION,
-    ):
-        raise FileFormatError(f"{path} is no offramp checkpoint of version {VERSION}. Choose another out folder.")
-    return Checkpoint(**{**payload, "state": RunState.from_dict(payload["state"])})
+        raise KIND.damaged(path, error) from error
+    fields = {name: value for name, value in KIND.check(payload, path).items() if name not in ("format", "version")}
+    return Checkpoint(**{**fields, "state": RunState.from_dict(fields["state"])})
 
 
 def differences(saved: Any, now: Any, path: str = "") -> Iterator[str]:

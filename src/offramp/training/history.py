@@ -8,11 +8,11 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+from offramp.documents import DocumentKind
 from offramp.errors import FileFormatError
 from offramp.training.guard import FinalExitCheck
 
-FORMAT = "offramp.history"
-VERSION = 1
+KIND = DocumentKind("offramp.history", 1, "training history", "fit(out=...) writes one.")
 
 Stop = Literal["running", "epochs", "patience", "interrupted"]
 
@@ -100,30 +100,25 @@ class History:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data with format and version."""
-        return {"format": FORMAT, "version": VERSION, **asdict(self)}
+        return KIND.stamp(asdict(self))
 
     @classmethod
-    def from_dict(cls, data: Any) -> History:
-        """Inverse of `to_dict`.
+    def from_dict(cls, data: Any, where: str | Path = "What was given") -> History:
+        """Inverse of `to_dict`; `where` is the file it is from, for errors.
 
         Raises:
-            FileFormatError: not a history, or written by a newer version.
+            FileFormatError: not a history, damaged, or written by a newer version.
         """
-        if not isinstance(data, dict) or data.get("format") != FORMAT:
-            raise FileFormatError(f'Not an offramp history: expected an object with "format": "{FORMAT}".')
-        if data.get("version") != VERSION:
-            raise FileFormatError(
-                f"The history has format version {data.get('version')!r}, this offramp reads version {VERSION}. "
-                "Install a newer offramp."
-            )
+        data = KIND.check(data, where)
         if data.get("stopped") not in get_args(Stop):
-            raise FileFormatError(
-                f"The history has stopped={data.get('stopped')!r}; known: {', '.join(get_args(Stop))}."
-            )
-        rows = tuple(EpochRow.from_dict(row) for row in data["rows"])
-        check = data.get("final_exit")
-        final_exit = None if check is None else FinalExitCheck.from_dict(check)
-        return cls(rows, data["best_epoch"], data["stopped"], float(data["seconds"]), final_exit)
+            raise FileFormatError(f"{where} has stopped={data.get('stopped')!r}; known: {', '.join(get_args(Stop))}.")
+        try:
+            rows = tuple(EpochRow.from_dict(row) for row in data["rows"])
+            check = data.get("final_exit")
+            final_exit = None if check is None else FinalExitCheck.from_dict(check)
+            return cls(rows, data["best_epoch"], data["stopped"], float(data["seconds"]), final_exit)
+        except (ValueError, KeyError, TypeError) as error:
+            raise KIND.damaged(where, error) from error
 
     def to_json(self) -> str:
         """The history as a JSON text."""
@@ -136,11 +131,4 @@ class History:
         Raises:
             FileFormatError: the file is missing, no JSON, or no history.
         """
-        try:
-            return cls.from_dict(json.loads(Path(path).read_text(encoding="utf8")))
-        except FileNotFoundError as error:
-            raise FileFormatError(f"There is no history file {path}. fit(out=...) writes one.") from error
-        except (ValueError, KeyError, TypeError) as error:
-            if isinstance(error, FileFormatError):
-                raise
-            raise FileFormatError(f"{path} is damaged or no history ({error!r}).") from error
+        return cls.from_dict(KIND.read(path), path)

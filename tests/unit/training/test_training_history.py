@@ -48,7 +48,7 @@ def test_times_do_not_count_for_equality_and_everything_else_does():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"format": "other"}, "Not an offramp history"),
+        ({"format": "other"}, "is no training history"),
         ({"version": 2}, "format version 2.*reads version 1"),
         ({"stopped": "bored"}, "stopped='bored'"),
         ({"rows": [{}]}, "damaged"),
@@ -61,7 +61,7 @@ def test_files_that_are_no_history_are_refused(tmp_path: Path, change: dict[str,
 
 
 def test_a_missing_history_is_named(tmp_path: Path):
-    with pytest.raises(FileFormatError, match=r"no history file .*none.json"):
+    with pytest.raises(FileFormatError, match=r"no training history at .*none.json"):
         History.load(tmp_path / "none.json")
 
 

@@ -16,11 +16,11 @@ from rich.markup import escape
 from torch import Tensor
 
 from offramp.cli.session import Session
+from offramp.documents import DocumentKind
 from offramp.errors import FileFormatError, TrainingError
 from offramp.training.checkpoint import FILE_NAME, save_in_one_step
 
-FORMAT = "offramp.classify"
-VERSION = 1
+RUN = DocumentKind("offramp.classify", 1, "description of a run of `offramp classify`", "Begin a new run.")
 UNNAMED = "offramp"
 WRAPPINGS = ("state_dict", "model")
 """Keys under which checkpoints hold weights: Distiller's and ours, then those of `fit`."""
@@ -96,13 +96,7 @@ class ClassifyFolder:
         Raises:
             FileFormatError: it is damaged.
         """
-        try:
-            data = json.loads(self.description.read_text(encoding="utf8"))
-        except (OSError, ValueError) as error:
-            raise FileFormatError(f"{self.description} is damaged ({error}). Begin a new run.") from error
-        if not isinstance(data, dict) or (data.get("format"), data.get("version")) != (FORMAT, VERSION):
-            raise FileFormatError(f"{self.description} describes no run of {FORMAT} version {VERSION}.")
-        return data
+        return RUN.read(self.description)
 
     def write(self, path: Path, data: Mapping[str, Any]) -> None:
         """Replaces one of the JSON files in one step."""
@@ -110,7 +104,7 @@ class ClassifyFolder:
 
     def keep_best(self, facts: Mapping[str, Any], weights: Mapping[str, Tensor]) -> None:
         """Replaces the best weights in one step; the file before stays whole until the new one is."""
-        save_in_one_step({"format": FORMAT, "version": VERSION, **facts, "state_dict": dict(weights)}, self.best)
+        save_in_one_step(RUN.stamp({**facts, "state_dict": dict(weights)}), self.best)
 
 
 class Journal:

@@ -26,7 +26,7 @@ from offramp.cli.steps.classification import (
     training,
 )
 from offramp.cli.steps.classification.checking import check
-from offramp.cli.steps.classification.folder import FORMAT, VERSION, ClassifyFolder, Journal
+from offramp.cli.steps.classification.folder import RUN, ClassifyFolder, Journal
 from offramp.cli.steps.classification.setting import Setting
 from offramp.errors import DataError
 from offramp.training.acceleration import launched
@@ -140,11 +140,9 @@ def _describe(setting: Setting, data: Path) -> None:
     """Writes `run.json`; the one of a run that is resumed stays."""
     if setting.folder.description.exists():
         return
-    setting.folder.write(
+    RUN.write(
         setting.folder.description,
         {
-            "format": FORMAT,
-            "version": VERSION,
             **setting.facts(),
             "data": str(data.absolute() if data.exists() else data),
             "given": saved_options.given(setting.options),
