@@ -12,9 +12,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from offramp.data.digits import read_scans
 from offramp.data.image_data import ImageData
 from offramp.data.splits import split
-from offramp.errors import DataError, MissingExtraError
+from offramp.errors import DataError
 
 NAME = "digit-pairs"
 CLASSES = tuple(f"{left}{right}" for left in range(10) for right in range(10))
@@ -83,14 +84,7 @@ def _placed(digits: Tensor, jitter: int, generator: torch.Generator) -> Tensor:
 
 def _pool(name: str) -> tuple[Tensor, Tensor]:
     """Digits `[n, 1, 8, 8]` in [0, 1] and their labels `[n]`."""
-    try:
-        from sklearn.datasets import load_digits
-    except ImportError as error:
-        raise MissingExtraError(
-            "Digit pairs need scikit-learn, which is not installed. Run: pip install 'offramp[data]'"
-        ) from error
-    values, targets = load_digits(return_X_y=True)
-    labels = torch.as_tensor(targets, dtype=torch.int64)
+    scans, labels = read_scans()
     pools = split(labels, validation=POOL_SHARES["validation"], calibration=POOL_SHARES["test"], seed=0)
     rows = {"train": pools.train, "validation": pools.validation, "test": pools.calibration}[name]
-    return torch.as_tensor(values, dtype=torch.float32).reshape(-1, 1, 8, 8)[rows] / 16, labels[rows]
+    return scans[rows] / 16, labels[rows]

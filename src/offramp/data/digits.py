@@ -29,15 +29,8 @@ def load() -> tuple[ImageData, ImageData]:
     Raises:
         MissingExtraError: scikit-learn is not installed.
     """
-    try:
-        from sklearn.datasets import load_digits
-    except ImportError as error:
-        raise MissingExtraError(
-            "The digits need scikit-learn, which is not installed. Run: pip install 'offramp[data]'"
-        ) from error
-    values, targets = load_digits(return_X_y=True)
-    labels = torch.as_tensor(targets, dtype=torch.int64)
-    images = _enlarged(torch.as_tensor(values, dtype=torch.float32).reshape(-1, 1, 8, 8))
+    scans, labels = read_scans()
+    images = _enlarged(scans)
     parts = split(labels, validation=TEST_SHARE, calibration=0, seed=SEED)
     return _part(images, labels, parts.train), _part(images, labels, parts.validation)
 
@@ -56,3 +49,20 @@ def _part(images: Tensor, labels: Tensor, indices: Tensor) -> ImageData:
         classes=CLASSES,
         provenance=f"scikit-learn load_digits, 8x8 enlarged to {SIZE}x{SIZE}, split with seed {SEED}",
     )
+
+
+def read_scans() -> tuple[Tensor, Tensor]:
+    """All of scikit-learn's digits: `[n, 1, 8, 8]` from 0 to 16, and their labels `[n]`.
+
+    Raises:
+        MissingExtraError: scikit-learn is not installed.
+    """
+    try:
+        from sklearn.datasets import load_digits
+    except ImportError as error:
+        raise MissingExtraError(
+            "The digits need scikit-learn, which is not installed. Run: pip install 'offramp[data]'"
+        ) from error
+    values, targets = load_digits(return_X_y=True)
+    scans = torch.as_tensor(values, dtype=torch.float32).reshape(-1, 1, 8, 8)
+    return scans, torch.as_tensor(targets, dtype=torch.int64)

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Self
-
 from torch import Tensor, nn
 
-from offramp.errors import AttachError
-from offramp.heads.head import ExitHead, register
+from offramp.heads.head import register
+from offramp.heads.map_head import MapHead
 
 
 @register
-class BranchConv(ExitHead):
+class BranchConv(MapHead):
     """`logits = W flatten(relu(max_pool(conv(relu(max_pool(x)))))) + b`: 3 x 3, maxima of 2 x 2, ten channels.
 
     Maps of odd size are pooled as if continued, so that no pixel is lost; maps of one pixel are not made smaller.
@@ -32,8 +30,9 @@ class BranchConv(ExitHead):
 
     CHANNELS = 10
 
-    def __init__(self, channels_in: int, size: tuple[int, int], classes: int, channels: int = CHANNELS) -> None:
-        super().__init__()
+    def __init__(self, channels_in: int, size: tuple[int, int], classes: int, channels: int | None = None) -> None:
+        super().__init__(channels_in, size, classes, channels)
+        channels = self.CHANNELS if channels is None else channels
         self.pool1 = nn.MaxPool2d(2, ceil_mode=True)
         self.relu1 = nn.ReLU()
         self.conv = nn.Conv2d(channels_in, channels, kernel_size=3, padding=1)
@@ -41,20 +40,6 @@ class BranchConv(ExitHead):
         self.relu2 = nn.ReLU()
         self.flatten = nn.Flatten()
         self.linear = nn.Linear(channels * -(-size[0] // 4) * -(-size[1] // 4), classes)
-
-    @classmethod
-    def for_features(cls, features: Tensor, classes: int, channels: int = CHANNELS) -> Self:
-        """Reads channels and size; images `[n, c, h, w]` only."""
-        if features.ndim != 4:
-            raise AttachError(
-                f"branch_conv reads images [n, c, h, w], the cut has {list(features.shape)}. Use head='pooled_linear'."
-            )
-        _, channels_in, height, width = features.shape
-        return cls(channels_in, (height, width), classes, channels)
-
-    def settings(self) -> dict[str, int]:
-        """See `ExitHead.settings`."""
-        return {"channels": self.conv.out_channels}
 
     def forward(self, features: Tensor) -> Tensor:
         """Logits `[n, classes]`."""

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Self
-
 from torch import Tensor, nn
 
-from offramp.errors import AttachError
-from offramp.heads.head import ExitHead, register
+from offramp.heads.head import register
+from offramp.heads.map_head import MapHead
 
 
 @register
-class StridedConv(ExitHead):
+class StridedConv(MapHead):
     """`logits = W flatten(max_pool(conv(x))) + b`: 7 x 7 of stride 2 to a few channels, then maxima of stride 2.
 
     Source: IntelLabs/distiller at d859fc85, `resnet50_earlyexit`: 10 channels behind `layer1`, which gives 1,960
@@ -30,26 +28,13 @@ class StridedConv(ExitHead):
 
     CHANNELS = 12
 
-    def __init__(self, channels_in: int, size: tuple[int, int], classes: int, channels: int = CHANNELS) -> None:
-        super().__init__()
+    def __init__(self, channels_in: int, size: tuple[int, int], classes: int, channels: int | None = None) -> None:
+        super().__init__(channels_in, size, classes, channels)
+        channels = self.CHANNELS if channels is None else channels
         self.conv = nn.Conv2d(channels_in, channels, kernel_size=7, stride=2, padding=3)
         self.pool = nn.MaxPool2d(3, stride=2, padding=1)
         self.flatten = nn.Flatten()
         self.linear = nn.Linear(channels * -(-size[0] // 4) * -(-size[1] // 4), classes)
-
-    @classmethod
-    def for_features(cls, features: Tensor, classes: int, channels: int = CHANNELS) -> Self:
-        """Reads channels and size; images `[n, c, h, w]` only."""
-        if features.ndim != 4:
-            raise AttachError(
-                f"strided_conv reads images [n, c, h, w], the cut has {list(features.shape)}. Use head='pooled_linear'."
-            )
-        _, channels_in, height, width = features.shape
-        return cls(channels_in, (height, width), classes, channels)
-
-    def settings(self) -> dict[str, int]:
-        """See `ExitHead.settings`."""
-        return {"channels": self.conv.out_channels}
 
     def forward(self, features: Tensor) -> Tensor:
         """Logits `[n, classes]`."""
