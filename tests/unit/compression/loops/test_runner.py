@@ -296,7 +296,8 @@ def test_a_killed_loop_ends_with_the_same_bits(
         except Killed:
             pass
         else:
-            pytest.skip("the loop ended before")
+            # A short loop may end before the latest kill; what is finished then goes on to the same end.
+            assert at == 7
     resumed = run(type(task)(), loop=loop, out=tmp_path, resume=True, seed=99)
     assert resumed.history == whole.history
     assert resumed.statistics == whole.statistics
