@@ -262,7 +262,7 @@ def compression_searches() -> str:
     data = load("compression_loops")
     rows = [
         [
-            name,
+            f"{name}, {seeds}",
             _seeds(found["rates_of_adaptive"], "{:.2f}"),
             _seeds(found["epochs_of_adaptive"], "{}"),
             _seeds(found["rates_of_search"], "{:.2f}"),
@@ -270,7 +270,8 @@ def compression_searches() -> str:
             _seeds(found["epochs_until_found"], "{}"),
             f"{found['found_within_60_percent']} of {found['seeds']}",
         ]
-        for name, found in data["verdicts"].items()
+        for seeds, verdicts in (("seeds 1 to 5", "verdicts"), ("21 to 25", "verdicts_unseen"))
+        for name, found in data[verdicts].items()
     ]
     what = (
         "by seed; the last two columns: until the search has a rate at least as high as the adaptive loop's in the end"
@@ -287,6 +288,27 @@ def compression_overhead() -> str:
     return table(
         ["algorithms", "ratio", "aim at most"], rows, origin("compression_overhead", "compression_overhead", data, what)
     )
+
+
+def compress_command() -> str:
+    """What `offramp compress` gave, per call."""
+    data = load("compress_command")
+    rows = []
+    for r in data["rows"]:
+        stats, size, test = r["statistics"], r["size"], r["test"]
+        rows.append(
+            [
+                f"{r['case']}: {r['subject']}",
+                f"{'holds' if r['holds'] else 'does not hold'}, epoch {r['exit_epoch']}",
+                f"{stats['uncompressed_accuracy']:.1%} to {stats['compressed_accuracy']:.1%}",
+                f"{test['before']:.1%} to {test['after']:.1%}",
+                f"{stats['compression_rate']:.2f}",
+                *(f"{size['after'][key] / size['before'][key]:.2f}" for key in ("parameters", "macs", "bytes")),
+            ]
+        )
+    header = ["configuration", "criterion", "validation", "test", "rate", "parameters", "MACs", "bytes"]
+    what = "the last three over those of the network before"
+    return table(header, rows, origin("compress_command", "compress_command", data, what))
 
 
 def compression_fashion() -> str:
@@ -566,6 +588,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "distiller_pass": distiller_pass,
     "compression_searches": compression_searches,
     "compression_overhead": compression_overhead,
+    "compress_command": compress_command,
     "compression_fashion": compression_fashion,
     "criterion_cost": criterion_cost,
     "training_overhead": training_overhead,
