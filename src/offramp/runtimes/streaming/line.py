@@ -112,7 +112,7 @@ class Line:
     def run(self, stage: int, parts: Sequence[Chunk]) -> Landing:
         """Runs a stage on the rows of these parts, and tells who goes on."""
         try:
-            return self._run(stage, parts[0] if len(parts) == 1 else [torch.cat(ts) for ts in zip(*parts, strict=True)])
+            return self._run(stage, parts[0] if len(parts) == 1 else self.runtime.rows.join(parts))
         except StageError as error:
             return Landing(error=error)
         except Exception as error:  # joining the parts, or picking those who go on, may run out of memory too
@@ -151,6 +151,5 @@ class Line:
                 torch.cuda.current_stream(logits.device).synchronize()
             return Landing(logits.unbind())
         index = going_on(score, self.runtime.plan.thresholds[stage])
-        return Landing(
-            logits.unbind(), index.tolist(), carry if len(index) == len(logits) else [t[index] for t in carry]
-        )
+        going = carry if len(index) == len(logits) else self.runtime.rows.keep(carry, index)
+        return Landing(logits.unbind(), index.tolist(), going)
