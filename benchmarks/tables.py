@@ -336,7 +336,8 @@ def training_overhead() -> str:
         for r in data[kind]:
             ratio = r["ratio"]
             rows.append([what, r["arch"], f"{ratio['median']:.3f}", f"[{ratio['low']:.3f}, {ratio['high']:.3f}]"])
-    what = f"ratios of times, median of {data['exits'][0]['ratio']['rounds']} rounds in turns, 95 % intervals"
+    rounds = sorted({case["ratio"]["rounds"] for case in (*data["exits"], *data["cache"])})
+    what = f"ratios of times, medians of {rounds[0]} to {rounds[-1]} rounds in turns, 95 % intervals"
     header = ["ratio", "network", "median", "interval"]
     return table(header, rows, origin("training_overhead", "training_overhead", data, what))
 

@@ -215,3 +215,18 @@ def test_averages_in_windows_of_three():
     head, maps = AvgPoolLinear(1, (6, 7), 2), torch.arange(42.0).view(1, 1, 6, 7)
     means = torch.stack([maps[0, 0, i : i + 3, j : j + 3].mean() for i in (0, 3) for j in (0, 3)])
     torch.testing.assert_close(head(maps), head.linear(means[None]))
+
+
+@pytest.mark.parametrize("shape", [(5, 4), (5, 7, 4), (5, 4, 3), (5, 4, 6, 6), (5, 4, 2, 3, 3)])
+def test_pooling_is_the_same_in_training_and_its_gradient_too(shape):
+    torch.manual_seed(0)
+    head = PooledLinear.for_features(torch.zeros(shape), 3)
+    features = torch.randn(shape, requires_grad=True)
+    found = [torch.autograd.grad(head.train(mode)(features).square().sum(), features)[0] for mode in (True, False)]
+    torch.testing.assert_close(head.train()(features), head.eval()(features))
+    torch.testing.assert_close(*found)
+
+
+def test_pooling_half_precision_does_not_overflow():
+    head = PooledLinear(2, 2).half().train()
+    assert head(torch.full((1, 2, 300, 300), 1.0, dtype=torch.float16)).isfinite().all()
