@@ -6,7 +6,7 @@
 The rule, the same for every network and seed, and fixed before the test part was read for any of these seeds:
 
 1. The plain LeNet trains for `--epochs` on the training split. Its branches then learn for `--head-epochs` with
-   everything else frozen: the network with exits **is** the plain one, and only the exits taken tell their answers apart.
+   everything else frozen: the network with exits **is** the plain one, and differs by the exits it takes alone.
 2. Temperatures come from the validation split. Thresholds come from the calibration split: the cheapest on the entropy
    that are certified to lose at most 0.3 points against the plain network, with a risk of 5 %.
 3. The test part is read once per network, after that. What counts is the mean over the seeds.

@@ -14,6 +14,7 @@ import torch
 import offramp as ofr
 from offramp import zoo
 from offramp.cli import main
+from offramp.cli.steps.classification.compressing import configuration
 from offramp.cli.steps.classification.folder import ClassifyFolder, read_weights
 from offramp.data import ImageData, write_cifar_batches, write_image_folder
 
@@ -240,6 +241,29 @@ def test_compression_without_a_loop(failing: Failing, cifar: Path, tmp_path: Pat
     tokens = [*TINY, "--cpu", "-o", tmp_path / "out", cifar, "--compress", config]
     assert "asks for no loop" in failing(1, "classify", *tokens)
     assert not (tmp_path / "out").exists(), "it is refused before anything is trained"
+
+
+SCHEDULE = """
+lr_schedulers:
+  training_lr: {class: StepLR, step_size: 45, gamma: 0.10}
+pruners:
+  filters: {class: L1RankedStructureParameterPruner, group_type: Filters, desired_sparsity: 0.5}
+policies:
+  - lr_scheduler: {instance_name: training_lr}
+    starting_epoch: 0
+"""
+
+
+@pytest.mark.parametrize("name", ["schedule.yaml", "schedule"])
+def test_a_schedule_of_distillers_is_told_what_to_write_instead(failing: Failing, tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_text(SCHEDULE)
+    said = failing(2, "classify", *TINY, "--compress", tmp_path / name, "X")
+    assert "a schedule of Distiller in YAML" in said
+    assert "instead of pruners, filter_pruning or magnitude_sparsity" in said
+    assert "quantizers" not in said
+    (example,) = re.findall(r"such as (\{.*\})\.", said)
+    (tmp_path / "example.json").write_text(example)
+    assert configuration(tmp_path / "example.json").loop is not None, "what it tells to write can be read"
 
 
 def test_sensitivity_of_every_layer(trained: ClassifyFolder, cifar: Path, tmp_path: Path) -> None:
