@@ -8,8 +8,8 @@ what was certified, and the true mean MACs of the policies chosen. A certificate
 delta, which is held against a binomial bound. Problems are in closed form, or a large recording whose samples are drawn
 with replacement; the goals other than the drop are checked where there is a population to ask.
 
-It runs for about half an hour on one core. Every finished cell is written at once, and `--keep` goes on where an
-earlier run with the same settings ended.
+It runs for about half an hour on one core. What is finished is written at once, and `--keep` goes on where an earlier
+run with the same settings ended.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from __future__ import annotations
 import argparse
 import itertools
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, fields
 from functools import lru_cache
 from typing import Any
@@ -30,10 +30,13 @@ from rich.table import Table
 import offramp as ofr
 import problems
 from offramp.binomial import lower_tail
-from offramp.calibrators.paths import follow, shared_family
-from offramp.calibrators.scoring import Ints, score_table
+from offramp.calibrators.learn_then_test import Trial as CertificateTrial
+from offramp.calibrators.paths import Family, follow, shared_family
+from offramp.calibrators.scoring import Ints, ScoreTable, score_table
+from offramp.calibrators.tuned_family import tuned_family
 from offramp.criteria import MaxProbability
 from offramp.goals import AccuracyDrop, Agreement, ClassDrop, Goal, MACBudget, WorstDecileHarm
+from offramp.goals.loss_goal import EVERYBODY
 from populations import FOLDER
 from problems import Population, Problem, Thresholds, edge, network, network_population, network_truth, resampled
 from provenance import RESULTS, write
@@ -88,22 +91,32 @@ def within_points(choose: Choose) -> Method:
 
 
 def certified(test: str, family: str = "shared") -> Choose:
-    """Our certificate with one of its tests; the plain network where nothing can be certified."""
+    """Our certificate with one of its tests; the plain network where nothing can be certified.
+
+    What `calibrate` does, less its evidence: all tests and deltas look at one draw, which is scored once.
+    """
 
     def choose(problem: Problem, samples: int, seed: int, delta: float) -> ofr.Policy:
-        recording = problem.draw(samples, seed)
+        table = drawn(problem, samples, seed)
         goal = AccuracyDrop(POINTS, delta=delta, test=test)  # type: ignore[arg-type]
-        result = ofr.calibrate(
-            recording,
-            goal=goal,
-            temperatures=[1.0] * (recording.exits - 1),
-            tuning=problem.draw(samples // 2, TUNING_SEED + seed) if family == "tuned" else None,
-            family=family,  # type: ignore[arg-type]
-            grid=GRID,
-        )
-        return _policy(result)
+        members = tuned(problem, samples, seed) if family == "tuned" else shared_family(table, GRID)
+        best = CertificateTrial.of(table, goal, members, EVERYBODY).best
+        return table.plain() if best is None else table.policy(members.thresholds[best].tolist())
 
     return choose
+
+
+@lru_cache(maxsize=2)
+def drawn(problem: Problem, samples: int, seed: int) -> ScoreTable:
+    """Calibration samples."""
+    recording = problem.draw(samples, seed)
+    return score_table(recording, MaxProbability(), [1.0] * (recording.exits - 1))
+
+
+@lru_cache(maxsize=2)
+def tuned(problem: Problem, samples: int, seed: int) -> Family:
+    """Per-exit thresholds from half as many other samples."""
+    return tuned_family(drawn(problem, samples // 2, TUNING_SEED + seed), GRID)
 
 
 def _policy(result: ofr.Calibrated | ofr.Infeasible) -> ofr.Policy:
@@ -112,7 +125,7 @@ def _policy(result: ofr.Calibrated | ofr.Infeasible) -> ofr.Policy:
 
 def naive(choose: Callable[[ofr.Recording], ofr.Policy]) -> Choose:
     """A choice without any delta."""
-    return lambda problem, samples, seed, delta: choose(problem.draw(samples, seed))
+    return lambda problem, samples, seed, delta: choose(drawn(problem, samples, seed).recording)
 
 
 def naive_shared(recording: ofr.Recording) -> ofr.Policy:
@@ -190,7 +203,9 @@ def kept(goal_at: Callable[[float], Goal], missed: Missed) -> Method:
     def run(problem: Problem, samples: int, seed: int, delta: float) -> Trial:
         if problem.population is None:
             raise ValueError(f"{problem.name} has no population to ask.")
-        recording, tuning = problem.draw(samples, seed), problem.draw(samples // 2, TUNING_SEED + seed)
+        recording, tuning = (
+            drawn(problem, n, s).recording for n, s in ((samples, seed), (samples // 2, TUNING_SEED + seed))
+        )
         plain = [1.0] * (recording.exits - 1)
         result = ofr.calibrate(
             recording, goal=goal_at(delta), temperatures=plain, tuning=tuning, family="shared", grid=GRID
@@ -263,10 +278,24 @@ def most_allowed(trials: int, delta: float = DELTA, level: float = BOUND_LEVEL) 
 
 def measure(problem: Problem, samples: int, method: str, trials: int, seed: int = 0, delta: float = DELTA) -> Result:
     """Runs one method on `trials` recordings, seeded `seed`, `seed + 1`, ..."""
-    trials //= SELDOM.get(method, 1)
-    run = (METHODS | GOALS)[method]
-    found = [run(problem, samples, seed + trial, delta) for trial in range(trials)]
-    shares = np.array([trial.macs for trial in found]) / problem.draw(1, 0).plain_macs
+    return measure_all(problem, samples, [(method, delta)], trials, seed)[0]
+
+
+def measure_all(
+    problem: Problem, samples: int, asked: Sequence[tuple[str, float]], trials: int, seed: int = 0
+) -> list[Result]:
+    """Runs methods, each at a delta, on the same recordings."""
+    known = METHODS | GOALS
+    found: dict[tuple[str, float], list[Trial]] = {each: [] for each in asked}
+    for trial in range(trials):
+        for method, delta in asked:
+            if trial < trials // SELDOM.get(method, 1):
+                found[method, delta].append(known[method](problem, samples, seed + trial, delta))
+    return [_result(problem, samples, method, delta, ran) for (method, delta), ran in found.items()]
+
+
+def _result(problem: Problem, samples: int, method: str, delta: float, found: Sequence[Trial]) -> Result:
+    trials, shares = len(found), np.array([trial.macs for trial in found]) / problem.draw(1, 0).plain_macs
     return Result(
         problem=problem.name,
         samples=samples,
@@ -307,15 +336,13 @@ def show(results: list[Result]) -> None:
     Console(width=140).print(table)
 
 
-Cell = tuple[Problem, int, str, float]
-
-
-def cells(chosen: list[Problem]) -> Iterator[Cell]:
-    """All problems, sizes, methods and deltas, the drop first; naive choices know no delta."""
+def groups(chosen: list[Problem]) -> Iterator[tuple[Problem, int, list[tuple[str, float]]]]:
+    """All problems and sizes, with methods and deltas to run on the same draws: the drop first, then other goals."""
     asked = [(METHODS, chosen), (GOALS, [problem for problem in chosen if problem.population is not None])]
     for methods, those in asked:
-        for problem, samples, name in itertools.product(those, SIZES, methods):
-            yield from ((problem, samples, name, d) for d in (DELTAS if name.startswith("certified") else DELTAS[:1]))
+        # Naive choices know no delta.
+        each = [(name, delta) for name in methods for delta in (DELTAS if name.startswith("certified") else DELTAS[:1])]
+        yield from ((problem, samples, each) for problem, samples in itertools.product(those, SIZES))
 
 
 def earlier(trials: int) -> list[Result]:
@@ -337,11 +364,10 @@ def main() -> None:
     real = [resampled(FOLDER / f"{name}.safetensors") for name in REAL if (FOLDER / f"{name}.safetensors").exists()]
     results = earlier(options.trials) if options.keep else []
     done = {(r.problem, r.samples, r.method, r.delta) for r in results}
-    for problem, samples, method, delta in cells([*PROBLEMS, *real]):
-        if (problem.name, samples, method, delta) in done:
-            continue
-        results.append(measure(problem, samples, method, options.trials, delta=delta))
-        print(f"{problem.name}, n = {samples}, {method}, delta = {delta:g}", flush=True)
+    for problem, samples, each in groups([*PROBLEMS, *real]):
+        missing = [one for one in each if (problem.name, samples, *one) not in done]
+        results += measure_all(problem, samples, missing, options.trials)
+        print(f"{problem.name}, n = {samples}: {len(missing)} methods", flush=True)
         write("validity", {**conditions(options.trials), "results": [asdict(r) for r in results]})
     show(results)
 
