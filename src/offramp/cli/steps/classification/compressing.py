@@ -11,10 +11,9 @@ from torch import nn
 
 import offramp as ofr
 from offramp.cli.failures import UsageError
-from offramp.cli.steps.classification.outcomes import outcomes_of
 from offramp.cli.steps.classification.setting import Setting
-from offramp.cli.steps.classification.statistics import figures
 from offramp.compression.configuration import Configuration
+from offramp.compression.deployed import DeployedAccuracy, with_exits
 from offramp.compression.sizes import Size
 from offramp.compression.trainer import Trainer
 from offramp.errors import CompressionError
@@ -73,16 +72,12 @@ def compress(setting: Setting, config: Path, resume: bool) -> tuple[ofr.ExitMode
     validation = setting.images.validation or ()
     asked, model = setting.options.training, setting.model
 
-    def validate(candidate: Any, epoch: int = 0) -> float:
-        outcomes = outcomes_of(candidate, validation, setting.policy)
-        return figures(outcomes, outcomes.taken(setting.policy)).top1 / 100
-
     trainer = Trainer(setting.images.train, validation, asked.lr, asked.momentum, asked.weight_decay, setting.seed)
     setting.journal.say(f"--- compress by {config} ---")
     outcome = ofr.compress(
         model,
         configuration(config),
-        **{**trainer.functions, "validate": validate},
+        **{**trainer.functions, "validate": DeployedAccuracy(validation, setting.policy)},
         example=model.to_own_device(setting.images.example),
         out=setting.folder.path / "compression",
         resume=resume,
@@ -90,16 +85,10 @@ def compress(setting: Setting, config: Path, resume: bool) -> tuple[ofr.ExitMode
     small = outcome.strip()
     result = json.loads(json.dumps({**outcome.to_dict(), "size": _sizes(setting, model, small)}, default=dict))
     setting.journal.say(*outcome.statistics.to_str().splitlines(), *outcome.notices)
-    return _with_exits(small), result
+    return with_exits(small).eval(), result
 
 
 def _sizes(setting: Setting, before: nn.Module, after: nn.Module) -> dict[str, Any]:
     return {
         name: dict(Size.of(m, setting.images.example).__dict__) for name, m in (("before", before), ("after", after))
     }
-
-
-def _with_exits(model: nn.Module) -> ofr.ExitModel:
-    if not isinstance(model, ofr.ExitModel):
-        raise CompressionError(f"Compressing gave a {type(model).__name__}, which takes no exits.")
-    return model.eval()
