@@ -365,7 +365,7 @@ def branchynet() -> str:
     what = (
         f"means over seeds {', '.join(map(str, setting['seeds']))}; {setting['epochs']} epochs of the plain network, "
         f"then {setting['head_epochs']} of the branches alone; 10,000 test images, read once per network; 95 % "
-        "interval over the images; MACs with heads; speed at batch 1, each backend against the plain network in the same"
+        "interval over the images; MACs with heads; speed at batch 1, each backend against the plain network in it"
     )
     header = ["network", "plain", "with exits", "points", "times fewer MACs", "left at the first exit", "times faster"]
     return table(header, rows, origin("branchynet", "branchynet", data, what))
