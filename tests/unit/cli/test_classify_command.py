@@ -409,6 +409,21 @@ def test_a_checkpoint_that_would_run_code(failing: Failing, cifar: Path, tmp_pat
     assert "holds more than weights" in message
 
 
+@pytest.mark.parametrize("content", [b"root:x:0:0:root\nbin:x:1:1\n", b"", b"\x80\x02N.", b"PK\x03\x04 and no more"])
+def test_a_file_that_is_no_checkpoint(failing: Failing, cifar: Path, tmp_path: Path, content: bytes) -> None:
+    file = tmp_path / "other.pth"
+    file.write_bytes(content)
+    message = failing(1, "classify", *TINY, "--exp-load-weights-from", file, "-o", tmp_path / "out", cifar)
+    assert "is damaged or no checkpoint" in message or "holds no weights" in message or "more than weights" in message
+    assert not (tmp_path / "out").exists()
+
+
+def test_random_weights_are_told(cifar: Path, tmp_path: Path) -> None:
+    assert main(["classify", *TINY, "-e", "-o", str(tmp_path), str(cifar), "--cpu"]) == 0
+    (folder,) = tmp_path.iterdir()
+    assert "No weights are given, so they are random" in (folder / "log.txt").read_text()
+
+
 def test_pretrained_downloads_nothing(
     failing: Failing, cifar: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
