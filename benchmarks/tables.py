@@ -336,7 +336,8 @@ def training_overhead() -> str:
         for r in data[kind]:
             ratio = r["ratio"]
             rows.append([what, r["arch"], f"{ratio['median']:.3f}", f"[{ratio['low']:.3f}, {ratio['high']:.3f}]"])
-    what = f"ratios of times, median of {data['exits'][0]['ratio']['rounds']} rounds in turns, 95 % intervals"
+    rounds = sorted({case["ratio"]["rounds"] for case in (*data["exits"], *data["cache"])})
+    what = f"ratios of times, medians of {rounds[0]} to {rounds[-1]} rounds in turns, 95 % intervals"
     header = ["ratio", "network", "median", "interval"]
     return table(header, rows, origin("training_overhead", "training_overhead", data, what))
 
@@ -491,7 +492,7 @@ def demo() -> str:
     """The demo's headline, by seed."""
     runs = [json.loads(path.read_text(encoding="utf8")) for path in sorted(RESULTS.glob("demo-seed*.json"))]
     header = ["seed", "plain", "with exits", "mean MACs", "best exit alone at no more MACs", "certified"]
-    header += [f"time at batch {speed['batch']}" for speed in runs[0]["speed"]]
+    header += [f"time at batch {speed['batch']}" + ", stream" * speed["streamed"] for speed in runs[0]["speed"]]
     made = runs[0]["provenance"]
     source = (
         f"`offramp demo --seed N --json FILE`: accuracy and MACs on the {runs[0]['headline']['source']['samples']:,} "

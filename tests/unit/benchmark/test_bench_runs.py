@@ -109,7 +109,9 @@ def test_an_impossible_shard_is_refused(text):
 
 
 def test_checkpoints_are_gone_when_a_run_is_done(tmp_path, plain_suite):
-    suite = Suite.from_dict(plain_suite(seeds=[0], regimes={"joint": {"regime": "joint"}}, checkpoints=True))
+    suite = Suite.from_dict(
+        plain_suite(seeds=[0], regimes={"joint": {"regime": "joint", "match": ["compute"]}}, checkpoints=True)
+    )
     assert bench(suite, Results(tmp_path), CPU) == 1
     assert not list(tmp_path.rglob("checkpoint*"))
 
