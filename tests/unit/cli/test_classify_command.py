@@ -324,7 +324,9 @@ def test_sensitivity_of_every_layer(trained: ClassifyFolder, cifar: Path, tmp_pa
 def test_summaries_with_exits(summary: str, capsys: pytest.CaptureFixture[str]) -> None:
     tokens = ["-a", "resnet20_cifar_earlyexit", "--summary", summary, "--json", "-"]
     assert main(["classify", *tokens]) == 0
-    found = json.loads(capsys.readouterr().out)["summary"][summary]
+    printed = capsys.readouterr()
+    found = json.loads(printed.out)["summary"][summary]
+    assert "backbone.layer3.0.downsample.0" in printed.err or summary == "model", "no name is cut short"
     if summary == "compute":
         assert found["plain_macs"] == 40_813_184
         assert found["exits"][0]["percent_of_plain"] == pytest.approx(35.8, abs=0.05)
@@ -405,6 +407,21 @@ def test_a_checkpoint_that_would_run_code(failing: Failing, cifar: Path, tmp_pat
     torch.save({"state_dict": {}, "extras": zoo.build("lenet")}, file)
     message = failing(1, "classify", *TINY, "--exp-load-weights-from", file, "-o", tmp_path / "out", cifar)
     assert "holds more than weights" in message
+
+
+@pytest.mark.parametrize("content", [b"root:x:0:0:root\nbin:x:1:1\n", b"", b"\x80\x02N.", b"PK\x03\x04 and no more"])
+def test_a_file_that_is_no_checkpoint(failing: Failing, cifar: Path, tmp_path: Path, content: bytes) -> None:
+    file = tmp_path / "other.pth"
+    file.write_bytes(content)
+    message = failing(1, "classify", *TINY, "--exp-load-weights-from", file, "-o", tmp_path / "out", cifar)
+    assert "is damaged or no checkpoint" in message or "holds no weights" in message or "more than weights" in message
+    assert not (tmp_path / "out").exists()
+
+
+def test_random_weights_are_told(cifar: Path, tmp_path: Path) -> None:
+    assert main(["classify", *TINY, "-e", "-o", str(tmp_path), str(cifar), "--cpu"]) == 0
+    (folder,) = tmp_path.iterdir()
+    assert "No weights are given, so they are random" in (folder / "log.txt").read_text()
 
 
 def test_pretrained_downloads_nothing(
