@@ -32,6 +32,7 @@ def render(results: Results) -> str:
             [
                 _tradeoff(results),
                 _exits(results),
+                _levels(results),
                 _certificate(results),
                 _speed(results),
                 _reliability(results),
@@ -148,7 +149,6 @@ def _exits(results: Results) -> Markup:
         "Exits",
         _shares_bar(rows),
         table(headers, [_exit_row(row) for row in rows], caption, words=2),
-        _levels(results),
     )
 
 
@@ -170,7 +170,7 @@ def _levels(results: Results) -> Markup:
         f"{results.levels.source.describe()}. An early exit answers as finely as it is sure. Right: the sample belongs "
         "to what it is answered with. All other accuracies on this page are of the likeliest class."
     )
-    return table(headers, rows, caption)
+    return section("Answers by level", table(headers, rows, caption))
 
 
 def _exit_row(row: ExitFigures) -> tuple[object, ...]:
