@@ -101,6 +101,8 @@ def test_the_kit_finds_a_score_that_is_wrong(check, score):
             "answered otherwise when it is alone",
         ),
         ({"check": lambda self, early, classes: refuse()}, "refuses a model"),
+        ({"judge": lambda self, z, earlier=(): (self.score(z) / 2, z)}, "scores otherwise than"),
+        ({"judge": lambda self, z, earlier=(): (self.score(z), 2 * z)}, "answers otherwise than"),
     ],
 )
 def test_the_kit_finds_an_answer_that_is_wrong(overrides, message):

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -61,7 +62,7 @@ class Trial:
         outcomes = follow(table, family, of, len(groups.names))
         bound, level = goal.level(outcomes.right, outcomes.samples)
         if goal.drop_test in SEQUENCE_TESTS:
-            p_values = _by_samples(table, family, groups, SEQUENCE_TESTS[goal.drop_test], bound, level)
+            p_values = _by_samples(table, family, groups, outcomes, SEQUENCE_TESTS[goal.drop_test], bound, level)
         else:
             p_values = _by_counts(outcomes, DROP_TESTS[goal.drop_test], bound, level)
         return cls(goal, table, family, groups, outcomes, bound, level, _in_order(p_values, level))
@@ -114,19 +115,31 @@ def _in_order(p_values: Iterable[float], level: float) -> tuple[float, ...]:
 def _by_counts(outcomes: Outcomes, test: PValue, bound: float, level: float) -> Iterator[float]:
     """One p-value per member: the largest of its groups."""
     sizes = outcomes.sizes.tolist()
+    # Neighbours often have the same counts.
+    test = lru_cache(maxsize=None)(test)
     for worse, better in zip(outcomes.worse.tolist(), outcomes.better.tolist(), strict=True):
         groups = zip(sizes, worse, better, strict=True)
         yield max(test(n, w, b, bound, level) for n, w, b in groups)
 
 
 def _by_samples(
-    table: ScoreTable, family: Family, groups: Groups, test: SequencePValue, bound: float, level: float
+    table: ScoreTable,
+    family: Family,
+    groups: Groups,
+    outcomes: Outcomes,
+    test: SequencePValue,
+    bound: float,
+    level: float,
 ) -> Iterator[float]:
     """The same from the samples themselves."""
     masks = [slice(None)] if groups.of is None else [groups.of.numpy() == g for g in range(len(groups.names))]
-    for thresholds in family.thresholds.tolist():
-        differences = table.differences(thresholds)
-        yield max(test(differences[mask], bound, level) for mask in masks)
+    known: dict[tuple[int, ...], float] = {}
+    for taken, thresholds in zip(map(tuple, outcomes.taken.tolist()), family.thresholds.tolist(), strict=True):
+        # Thresholds only fall along a family: where as many leave at every exit, the same samples do.
+        if taken not in known:
+            differences = table.differences(thresholds)
+            known[taken] = max(test(differences[mask], bound, level) for mask in masks)
+        yield known[taken]
 
 
 def _reason(trial: Trial) -> str:

@@ -55,14 +55,19 @@ class Voting(Criterion):
 
     def score(self, logits: Tensor, earlier: Sequence[Tensor] = ()) -> Tensor:
         """See `Criterion.score`."""
-        most = _votes(logits, earlier).amax(dim=-1)
-        return nan_where_unusable(most / (len(earlier) + 1) ** self.power, logits)
+        return self._score(_votes(logits, earlier), logits, len(earlier) + 1)
 
     def answer(self, logits: Tensor, earlier: Sequence[Tensor] = ()) -> Tensor:
         """See `Criterion.answer`."""
-        # Half a vote decides between equals, and never against one vote more.
-        shares = (_votes(logits, earlier) + logits.softmax(dim=-1) / 2) / (len(earlier) + 1.5)
-        return shares.clamp_min(torch.finfo(logits.dtype).tiny).log()
+        return _shares(_votes(logits, earlier), logits, len(earlier) + 1)
+
+    def judge(self, logits: Tensor, earlier: Sequence[Tensor] = ()) -> tuple[Tensor, Tensor]:
+        """See `Criterion.judge`."""
+        votes, exits = _votes(logits, earlier), len(earlier) + 1
+        return self._score(votes, logits, exits), _shares(votes, logits, exits)
+
+    def _score(self, votes: Tensor, logits: Tensor, exits: int) -> Tensor:
+        return nan_where_unusable(votes.amax(dim=-1) / exits**self.power, logits)
 
     def grid(self, classes: int, size: int) -> list[float]:
         """Every number of votes up to `MOST`, and 0 votes; with a power the same numbers, which are then reached later.
@@ -96,4 +101,11 @@ def _votes(logits: Tensor, earlier: Sequence[Tensor]) -> Tensor:
     """`[n, classes]`: how many exits so far predict each class."""
     classes = torch.arange(logits.shape[-1], device=logits.device)
     ballots = [(z.argmax(dim=-1, keepdim=True) == classes).to(logits.dtype) for z in (*earlier, logits)]
-    return torch.stack(ballots).sum(dim=0)
+    return sum(ballots[1:], ballots[0])
+
+
+def _shares(votes: Tensor, logits: Tensor, exits: int) -> Tensor:
+    """Logarithms `[n, classes]` of the shares of the votes."""
+    # Half a vote decides between equals, and never against one vote more.
+    shares = (votes + logits.softmax(dim=-1) / 2) / (exits + 0.5)
+    return shares.clamp_min(torch.finfo(logits.dtype).tiny).log()

@@ -106,9 +106,7 @@ def _card(name: str, value: str, note: str) -> Markup:
 
 def _speed_card(speed: Speed) -> Markup:
     times = f"{wording.milliseconds(speed.exits.median)} per sample, plain {wording.milliseconds(speed.plain.median)}"
-    return _card(
-        f"Speed at batch {speed.batch}", f"{1 / speed.ratio:.2f}x", f"measured: {times}, {speed.source.device}"
-    )
+    return _card(f"Speed, {speed.calls}", f"{1 / speed.ratio:.2f}x", f"measured: {times}, {speed.source.device}")
 
 
 # ---- the sections
@@ -242,7 +240,7 @@ def _speed(results: Results) -> Markup:
         return Markup("")
     rows = [
         (
-            f"{speed.batch}",
+            speed.calls,
             _spread(speed.plain.median, speed.plain.low, speed.plain.high),
             _spread(speed.exits.median, speed.exits.low, speed.exits.high),
             f"{speed.ratio:.3f}",
@@ -253,7 +251,7 @@ def _speed(results: Results) -> Markup:
         for speed in results.speed
     ]
     first = results.speed[0]
-    headers = ("Batch", "Plain, ms per sample", "With exits, ms", "Ratio", "Speed", "Samples timed", "Of them leave, %")
+    headers = ("Calls", "Plain, ms per sample", "With exits, ms", "Ratio", "Speed", "Samples timed", "Of them leave, %")
     caption = (
         f"{first.source.split} split, seed {first.source.seed}, {first.source.device}. "
         f"Median (10 % to 90 % quantile) of {first.rounds} rounds, both networks in turns; the timed samples leave in "

@@ -46,7 +46,7 @@ def _summary(results: Results) -> Table:
     )
     for speed in results.speed:
         table.add_row(
-            f"time, batch {speed.batch}",
+            f"time, {speed.calls}",
             wording.milliseconds(speed.plain.median),
             wording.milliseconds(speed.exits.median),
             wording.faster(speed),
