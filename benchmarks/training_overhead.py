@@ -31,7 +31,7 @@ from provenance import write
 
 BATCH = 64
 Batches = list[tuple[Tensor, Tensor]]
-ROUNDS = {"resnet_small": 101, "resnet20_cifar": 25}
+ROUNDS = {"resnet_small": 61, "resnet20_cifar": 45}
 """Short steps are noisier, and more of them are to be had."""
 CACHE_ROUNDS = 9
 CASES = {"resnet_small": (("layer1", "layer2"), (1, 28, 28)), "resnet20_cifar": (("layer1", "layer2"), (3, 32, 32))}

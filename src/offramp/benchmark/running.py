@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import time
+from collections.abc import Mapping
 from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any
@@ -16,10 +17,12 @@ from offramp.benchmark.compute import Length, Matcher
 from offramp.benchmark.pacing import Pace, measured
 from offramp.benchmark.results import RunKey
 from offramp.benchmark.scoring import BUDGETS, DIGITS, area, choose, frontier_columns, judged
-from offramp.benchmark.suite import Entry, ProblemSpec, Suite
+from offramp.benchmark.suite import LEARNED, Entry, ProblemSpec, Suite
+from offramp.criteria import CRITERIA, Criterion, ready_made
+from offramp.errors import BenchmarkError
 from offramp.exit_model import ExitModel, attach
 from offramp.recording import Recording, record
-from offramp.training import fit
+from offramp.training import History, fit
 
 _NOT_DECIDING = ("regimes", "baseline", "match")
 
@@ -148,7 +151,7 @@ def run(
         **problem.fit_options(),
     )
     trained = time.perf_counter()
-    figures = judge(model, parts, criteria, entry)
+    figures = judge(model, parts, {name: _criterion(name, entry, history) for name in criteria})
     if checkpoints is not None:
         shutil.rmtree(checkpoints, ignore_errors=True)
     spent = {"training": round(history.seconds, 3), "judging": round(time.perf_counter() - trained, 3)}
@@ -157,11 +160,24 @@ def run(
     return {"training": training, **figures, "seconds": {**spent, "total": round(time.perf_counter() - began, 3)}}
 
 
-def judge(model: ExitModel, parts: sources.Parts, criteria: tuple[str, ...], entry: Entry) -> dict[str, Any]:
+def _criterion(name: str, entry: Entry, history: History) -> Criterion:
+    """What stands for one of the suite's criteria under a regime."""
+    named = entry.criteria.get(name, name)
+    if named != LEARNED:
+        return CRITERIA[named]()
+    if history.criterion is None:
+        raise BenchmarkError(
+            f"criteria.{name} = {LEARNED!r}: {type(entry.make()).__name__} teaches no criterion; name one of "
+            f"{', '.join(ready_made())}, or leave it out."
+        )
+    return history.criterion
+
+
+def judge(model: ExitModel, parts: sources.Parts, criteria: Mapping[str, Criterion]) -> dict[str, Any]:
     """Thresholds from the calibration samples, then, once, the test samples."""
     calibration = record(model, parts.calibration.evaluation(), {"split": "calibration"})
     budgets = [*BUDGETS, None]
-    choices = {name: choose(calibration, entry.criteria.get(name, name), budgets) for name in criteria}
+    choices = {name: choose(calibration, criterion, budgets) for name, criterion in criteria.items()}
     test = record(model, parts.test.evaluation(), {"split": "test"})
     frontiers = {name: frontier_columns(chosen, judged(chosen, test)) for name, chosen in choices.items()}
     return {

@@ -24,6 +24,7 @@ CRITERIA_OF_THE_PAPER = ("max_probability", "entropy", "patience")
 FIT_OPTIONS = (
     "optimizer", "lr", "momentum", "weight_decay", "nesterov", "schedule", "warmup", "precision", "channels_last"
 )  # fmt: skip
+LEARNED = "learned"
 _COUNTS = ("epochs", "batch_size", "train", "calibration", "test")
 
 
@@ -90,7 +91,7 @@ class Entry:
         compute: what it may spend in training, as a multiple of what joint training costs.
         head: exit heads other than the problem's.
         criteria: other names for the suite's criteria, e.g. `{max_probability = "geometric_ensemble"}` for a regime
-            whose exits answer together.
+            whose exits answer together; "learned" is the one that training has taught, see `History.criterion`.
         match: what its runs have in common with joint training's: "compute", "time", or one run for either.
     """
 
@@ -116,7 +117,8 @@ class Entry:
         if self.head is not None:
             yield from _complaint("head", lambda: HEADS[self.head or ""])
         for name in self.criteria.values():
-            yield from _complaint("criteria", lambda name=name: CRITERIA[name])
+            if name != LEARNED:
+                yield from _complaint("criteria", lambda name=name: CRITERIA[name])
         yield from _match_problems("match", self.match)
 
 
