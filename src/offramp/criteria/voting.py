@@ -20,8 +20,9 @@ MOST = 64
 class Voting(Criterion):
     """`score = max_c v_c / m^power`, v_c the number of the m exits so far whose prediction is c.
 
-    With power 0, "k exits agree" is the threshold k - 1/2, see `thresholds`; with power 1 the score is the share of the
-    votes, which is 1 for everybody at the first exit (see `MinimumDepth`). The answer is
+    With power 0, "k exits agree" is the threshold k - 1/2, see `thresholds`. With power 1 the score is the share of the
+    votes; nobody leaves at the first exit then, whose one vote is all there are: it would let everybody leave or, at a
+    threshold that unanimity does not pass, nobody anywhere. The answer is
     `ln((v_c + p_c / 2) / (m + 1/2))`, p the softmax of this exit: the class with most votes and, of equals, the one
     that this exit finds likelier.
 
@@ -52,6 +53,10 @@ class Voting(Criterion):
     def combines(self) -> bool:
         """Always."""
         return True
+
+    def opens(self, exit: int) -> bool:
+        """Everywhere, or with power 1 from the second exit on."""
+        return exit > 0 or self.power < 1
 
     def score(self, logits: Tensor, earlier: Sequence[Tensor] = ()) -> Tensor:
         """See `Criterion.score`."""
