@@ -105,12 +105,12 @@ class Voting(Criterion):
 def _votes(logits: Tensor, earlier: Sequence[Tensor]) -> Tensor:
     """`[n, classes]`: how many exits so far predict each class."""
     classes = torch.arange(logits.shape[-1], device=logits.device)
-    ballots = [(z.argmax(dim=-1, keepdim=True) == classes).to(logits.dtype) for z in (*earlier, logits)]
-    return sum(ballots[1:], ballots[0])
+    predictions = torch.stack((*earlier, logits)).argmax(dim=-1, keepdim=True)
+    return (predictions == classes).to(logits.dtype).sum(dim=0)
 
 
 def _shares(votes: Tensor, logits: Tensor, exits: int) -> Tensor:
     """Logarithms `[n, classes]` of the shares of the votes."""
     # Half a vote decides between equals, and never against one vote more.
-    shares = (votes + logits.softmax(dim=-1) / 2) / (exits + 0.5)
+    shares = votes.add(logits.softmax(dim=-1), alpha=0.5) / (exits + 0.5)
     return shares.clamp_min(torch.finfo(logits.dtype).tiny).log()
