@@ -72,7 +72,8 @@ class Voting(Criterion):
         return self._score(votes, logits, exits), _shares(votes, logits, exits)
 
     def _score(self, votes: Tensor, logits: Tensor, exits: int) -> Tensor:
-        return nan_where_unusable(votes.amax(dim=-1) / exits**self.power, logits)
+        most = votes.amax(dim=-1)
+        return nan_where_unusable(most / exits**self.power if self.power else most, logits)
 
     def grid(self, classes: int, size: int) -> list[float]:
         """Every number of votes up to `MOST`, and 0 votes; with a power the same numbers, which are then reached later.
@@ -105,8 +106,8 @@ class Voting(Criterion):
 def _votes(logits: Tensor, earlier: Sequence[Tensor]) -> Tensor:
     """`[n, classes]`: how many exits so far predict each class."""
     classes = torch.arange(logits.shape[-1], device=logits.device)
-    predictions = torch.stack((*earlier, logits)).argmax(dim=-1, keepdim=True)
-    return (predictions == classes).to(logits.dtype).sum(dim=0)
+    ballots = [(z.argmax(dim=-1, keepdim=True) == classes).to(logits.dtype) for z in (*earlier, logits)]
+    return sum(ballots[1:], ballots[0])
 
 
 def _shares(votes: Tensor, logits: Tensor, exits: int) -> Tensor:
