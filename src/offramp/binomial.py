@@ -18,6 +18,7 @@ def _log_ways(samples: int, count: int) -> tuple[torch.Tensor, torch.Tensor]:
     return successes, total - torch.lgamma(successes + 1) - torch.lgamma(samples - successes + 1)
 
 
+@lru_cache(maxsize=65536)
 def lower_tail(samples: int, successes: int, rate: float) -> float:
     """`P(Bin(samples, rate) <= successes)`.
 

@@ -16,7 +16,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -115,8 +114,6 @@ def _in_order(p_values: Iterable[float], level: float) -> tuple[float, ...]:
 def _by_counts(outcomes: Outcomes, test: PValue, bound: float, level: float) -> Iterator[float]:
     """One p-value per member: the largest of its groups."""
     sizes = outcomes.sizes.tolist()
-    # Neighbours often have the same counts.
-    test = lru_cache(maxsize=None)(test)
     for worse, better in zip(outcomes.worse.tolist(), outcomes.better.tolist(), strict=True):
         groups = zip(sizes, worse, better, strict=True)
         yield max(test(n, w, b, bound, level) for n, w, b in groups)

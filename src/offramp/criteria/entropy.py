@@ -10,6 +10,9 @@ from torch import Tensor
 
 from offramp.criteria.criterion import Criterion, log_odds, register
 
+LEAST = -1000.0
+"""Logarithm below which a probability is zero, in double precision too."""
+
 
 @register
 @dataclass(frozen=True)
@@ -39,4 +42,4 @@ class Entropy(Criterion):
 def negative_entropy(p: Tensor, log_p: Tensor) -> Tensor:
     """`[n]` sum of `p ln p`, of probabilities `[n, classes]` and their logarithms."""
     # A probability of zero contributes nothing, where 0 * -inf would be NaN; a true NaN stays NaN.
-    return (p * log_p.masked_fill(p == 0, 0.0)).sum(dim=-1)
+    return (p * log_p.clamp_min(LEAST)).sum(dim=-1)
