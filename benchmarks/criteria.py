@@ -71,7 +71,7 @@ def share(
     given = carried(model, images, exit)
 
     def decide(logits: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        return policy.score(exit, logits, earlier), policy.answer(exit, logits, earlier)
+        return policy.judge(exit, logits, earlier)
 
     # What the stage's own segment spends on its criterion is left out: stages and head alone.
     body: Any = partial(alone, stage)

@@ -10,13 +10,15 @@ import torch
 HALVINGS = 60
 
 
-def log_mass(samples: int, successes: torch.Tensor, rate: float) -> torch.Tensor:
-    """`ln P(Bin(samples, rate) = successes)` in float64, for a rate in (0, 1)."""
+@lru_cache(maxsize=256)
+def _log_ways(samples: int, count: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """`0 .. count - 1` and `ln (samples choose each)`, in float64: the part of the tail that knows no rate."""
+    successes = torch.arange(count, dtype=torch.float64)
     total = torch.lgamma(torch.tensor(samples + 1.0, dtype=torch.float64))
-    ways = total - torch.lgamma(successes + 1) - torch.lgamma(samples - successes + 1)
-    return ways + successes * math.log(rate) + (samples - successes) * math.log1p(-rate)
+    return successes, total - torch.lgamma(successes + 1) - torch.lgamma(samples - successes + 1)
 
 
+@lru_cache(maxsize=65536)
 def lower_tail(samples: int, successes: int, rate: float) -> float:
     """`P(Bin(samples, rate) <= successes)`.
 
@@ -28,8 +30,11 @@ def lower_tail(samples: int, successes: int, rate: float) -> float:
         return 1.0
     if successes < 0 or rate >= 1:
         return 0.0
-    mass = log_mass(samples, torch.arange(successes + 1, dtype=torch.float64), rate)
-    return min(1.0, math.exp(float(mass.logsumexp(0))))
+    # Counts are rounded up, so that tails of one sample after the other share what they have in common.
+    counted = min(2 ** successes.bit_length(), samples + 1)
+    found, ways = (part[: successes + 1] for part in _log_ways(samples, counted))
+    odds = math.log(rate) - math.log1p(-rate)
+    return min(1.0, math.exp(samples * math.log1p(-rate) + float((ways + found * odds).logsumexp(0))))
 
 
 @lru_cache(maxsize=4096)

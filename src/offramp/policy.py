@@ -133,6 +133,13 @@ class Policy:
         here = self.criterion.at(exit)
         return here.answer(self._scaled(exit, logits), self._past(earlier)) if here.combines else logits
 
+    def judge(self, exit: int, logits: Tensor, earlier: Sequence[Tensor] = ()) -> tuple[Tensor, Tensor]:
+        """`(score, answer)` of an early exit, see there: at less cost than one after the other."""
+        here = self.criterion.at(exit)
+        scaled = self._scaled(exit, logits)
+        score, answer = here.judge(scaled, self._past(earlier) if here.uses_earlier else ())
+        return score, answer if here.combines else logits
+
     def levels(self, logits: Tensor, exits: Tensor) -> Tensor | None:
         """How finely rows are answered, `[n]` int64, 0 = with their class; None where the criterion has no levels.
 

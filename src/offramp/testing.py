@@ -78,6 +78,15 @@ def answers_are_logits(criterion: Criterion) -> None:
     _require(criterion.uses_earlier or not criterion.combines, "what combines exits must read the earlier ones")
 
 
+def judging_is_scoring_and_answering(criterion: Criterion) -> None:
+    """`judge` gives what `score` and `answer` give."""
+    for logits in _batches(criterion):
+        score, answer = _outcome(criterion, logits)
+        _require(_close(score, _score(criterion, logits)), "judge() scores otherwise than score()")
+        own = _placed(criterion).answer(logits, _earlier(criterion, logits))
+        _require(_close(answer, own), "judge() answers otherwise than answer()")
+
+
 def scores_stay_on_the_device(criterion: Criterion) -> None:
     """Nothing is made on, or copied to, another device: checked on torch's device without data."""
     logits = _logits(4, 10).to("meta")
@@ -123,7 +132,7 @@ def unusable_logits_score_nan(criterion: Criterion) -> None:
 
 
 def scores_can_be_exported(criterion: Criterion) -> None:
-    """Both methods are tensor operations: torch.export takes them with a free batch size, and gives the same."""
+    """They are tensor operations: torch.export takes them with a free batch size, and gives the same."""
     logits = _logits(5, 10)
     earlier = _earlier(criterion, logits)
     count = len(earlier)
@@ -164,6 +173,7 @@ def criterion_survives_json(criterion: Criterion) -> None:
 CRITERION_CHECKS: tuple[Callable[[Criterion], None], ...] = (
     scores_have_one_value_per_row,
     answers_are_logits,
+    judging_is_scoring_and_answering,
     scores_stay_on_the_device,
     surer_logits_score_higher,
     scores_depend_on_the_row_alone,
@@ -278,7 +288,8 @@ class _Scoring(nn.Module):
         self.criterion = _placed(criterion)
 
     def forward(self, *logits: Tensor) -> tuple[Tensor, Tensor]:
-        return self.criterion.score(logits[0], logits[1:]), self.criterion.answer(logits[0], logits[1:]) + 0
+        score, answer = self.criterion.judge(logits[0], logits[1:])
+        return score, answer + 0
 
 
 def _logits(rows: int, classes: int) -> Tensor:
@@ -316,7 +327,7 @@ def _score(criterion: Criterion, logits: Tensor) -> Tensor:
 
 def _outcome(criterion: Criterion, logits: Tensor) -> tuple[Tensor, Tensor]:
     """Scores `[n]` and answers `[n, classes]`."""
-    return _score(criterion, logits), _placed(criterion).answer(logits, _earlier(criterion, logits))
+    return _placed(criterion).judge(logits, _earlier(criterion, logits))
 
 
 def _earlier(criterion: Criterion, logits: Tensor) -> Sequence[Tensor]:

@@ -24,7 +24,8 @@ def validity() -> Iterator[ModuleType]:
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     module = importlib.import_module("validity")
-    module.POPULATION = 400_000
+    problems = importlib.import_module("problems")
+    problems.POPULATION = 400_000  # type: ignore[attr-defined]
     yield module
     torch.set_num_threads(threads)
 

@@ -61,7 +61,7 @@ class Trial:
         outcomes = follow(table, family, of, len(groups.names))
         bound, level = goal.level(outcomes.right, outcomes.samples)
         if goal.drop_test in SEQUENCE_TESTS:
-            p_values = _by_samples(table, family, groups, SEQUENCE_TESTS[goal.drop_test], bound, level)
+            p_values = _by_samples(table, family, groups, outcomes, SEQUENCE_TESTS[goal.drop_test], bound, level)
         else:
             p_values = _by_counts(outcomes, DROP_TESTS[goal.drop_test], bound, level)
         return cls(goal, table, family, groups, outcomes, bound, level, _in_order(p_values, level))
@@ -120,13 +120,23 @@ def _by_counts(outcomes: Outcomes, test: PValue, bound: float, level: float) -> 
 
 
 def _by_samples(
-    table: ScoreTable, family: Family, groups: Groups, test: SequencePValue, bound: float, level: float
+    table: ScoreTable,
+    family: Family,
+    groups: Groups,
+    outcomes: Outcomes,
+    test: SequencePValue,
+    bound: float,
+    level: float,
 ) -> Iterator[float]:
     """The same from the samples themselves."""
     masks = [slice(None)] if groups.of is None else [groups.of.numpy() == g for g in range(len(groups.names))]
-    for thresholds in family.thresholds.tolist():
-        differences = table.differences(thresholds)
-        yield max(test(differences[mask], bound, level) for mask in masks)
+    known: dict[tuple[int, ...], float] = {}
+    for taken, thresholds in zip(map(tuple, outcomes.taken.tolist()), family.thresholds.tolist(), strict=True):
+        # Thresholds only fall along a family: where as many leave at every exit, the same samples do.
+        if taken not in known:
+            differences = table.differences(thresholds)
+            known[taken] = max(test(differences[mask], bound, level) for mask in masks)
+        yield known[taken]
 
 
 def _reason(trial: Trial) -> str:

@@ -88,6 +88,15 @@ class Criterion(ABC):
         """
         return logits
 
+    def judge(self, logits: Tensor, earlier: Sequence[Tensor] = ()) -> tuple[Tensor, Tensor]:
+        """`(score, answer)`, which is what a runtime asks for: overridden where one is made of the other.
+
+        Args:
+            logits: as for `score`.
+            earlier: as for `score`.
+        """
+        return self.score(logits, earlier), self.answer(logits, earlier)
+
     @property
     def hierarchical(self) -> bool:
         """Whether rows may be answered with a group of classes; `levels` then says with which kind of group."""

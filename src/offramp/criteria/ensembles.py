@@ -46,7 +46,12 @@ class Ensemble(Criterion):
 
     def score(self, logits: Tensor, earlier: Sequence[Tensor] = ()) -> Tensor:
         """See `Criterion.score`."""
-        return self.confidence.score(self.answer(logits, earlier))
+        return self.judge(logits, earlier)[0]
+
+    def judge(self, logits: Tensor, earlier: Sequence[Tensor] = ()) -> tuple[Tensor, Tensor]:
+        """See `Criterion.judge`."""
+        answer = self.answer(logits, earlier)
+        return self.confidence.score(answer), answer
 
     def grid(self, classes: int, size: int) -> list[float]:
         """Of the confidence."""

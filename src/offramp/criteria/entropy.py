@@ -10,6 +10,9 @@ from torch import Tensor
 
 from offramp.criteria.criterion import Criterion, log_odds, register
 
+LEAST = -1000.0
+"""Logarithm below which a probability is zero, in double precision too."""
+
 
 @register
 @dataclass(frozen=True)
@@ -29,10 +32,14 @@ class Entropy(Criterion):
     def score(self, logits: Tensor, earlier: Sequence[Tensor] = ()) -> Tensor:
         """See `Criterion.score`."""
         log_p = logits.log_softmax(dim=-1)
-        p = log_p.exp()
-        # A probability of zero contributes nothing, where 0 * -inf would be NaN; a true NaN stays NaN.
-        return (p * log_p.masked_fill(p == 0, 0.0)).sum(dim=-1)
+        return negative_entropy(log_p.exp(), log_p)
 
     def grid(self, classes: int, size: int) -> list[float]:
         """Evenly spaced in the log-odds of the entropy's share of its maximum."""
         return [-math.log(classes) * (1 - share) for share in log_odds(size)]
+
+
+def negative_entropy(p: Tensor, log_p: Tensor) -> Tensor:
+    """`[n]` sum of `p ln p`, of probabilities `[n, classes]` and their logarithms."""
+    # A probability of zero contributes nothing, where 0 * -inf would be NaN; a true NaN stays NaN.
+    return (p * log_p.clamp_min(LEAST)).sum(dim=-1)

@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
 
-from offramp.criteria.criterion import Criterion, log_odds, nan_where_unusable, register
-from offramp.criteria.normalised_entropy import NormalisedEntropy
+from offramp.criteria.criterion import Criterion, log_odds, register
+from offramp.criteria.entropy import negative_entropy
 from offramp.errors import PolicyError
 
 Layer = tuple[tuple[tuple[float, ...], ...], tuple[float, ...]]
@@ -24,9 +25,11 @@ def gate_features(logits: Tensor, top: int) -> Tensor:
         logits: `[n, classes]`.
         top: how many probabilities, 2 to the number of classes.
     """
-    first = logits.softmax(dim=-1).topk(top, dim=-1).values
-    margin = first[..., :1] - first[..., 1:2]
-    return torch.cat([first, margin, NormalisedEntropy().score(logits).unsqueeze(-1)], dim=-1)
+    log_p = logits.log_softmax(dim=-1)
+    p = log_p.exp()
+    first = p.topk(top, dim=-1).values
+    surety = 1 + negative_entropy(p, log_p) / math.log(logits.shape[-1])
+    return torch.cat([first, first[..., :1] - first[..., 1:2], surety.unsqueeze(-1)], dim=-1)
 
 
 def run_gate(layers: Sequence[tuple[Tensor, Tensor]], features: Tensor) -> Tensor:
@@ -100,8 +103,19 @@ class Gate(Criterion):
 
     def score(self, logits: Tensor, earlier: Sequence[Tensor] = ()) -> Tensor:
         """See `Criterion.score`."""
-        layers = [(logits.new_tensor(weights), logits.new_tensor(biases)) for weights, biases in self.layers]
-        return nan_where_unusable(run_gate(layers, gate_features(logits, self.top)).sigmoid(), logits)
+        layers = [(logits.new_tensor(weights), logits.new_tensor(biases)) for weights, biases in self._folded]
+        log_p = logits.log_softmax(dim=-1)
+        p = log_p.exp()
+        surest = p.topk(self.top, dim=-1).values
+        return run_gate(layers, torch.cat([surest, negative_entropy(p, log_p).unsqueeze(-1)], dim=-1)).sigmoid()
+
+    @cached_property
+    def _folded(self) -> tuple[Layer, ...]:
+        """Layers over the largest probabilities and the negative entropy: what else is read is linear in these."""
+        (weights, biases), *others = self.layers
+        scale = 1 / math.log(self.classes)
+        rows = tuple((row[0] + row[-2], row[1] - row[-2], *row[2:-2], scale * row[-1]) for row in weights)
+        return ((rows, tuple(b + row[-1] for b, row in zip(biases, weights, strict=True))), *others)
 
     def grid(self, classes: int, size: int) -> list[float]:
         """Evenly spaced in log-odds over (0, 1)."""

@@ -53,7 +53,7 @@ class JensenShannon(Criterion):
         difference = (here - before) / total.clamp_min(1e-30)
         terms = _weighed_log(difference) + _weighed_log(-difference)
         divergence = (total * terms).sum(dim=-1) / (4 * math.log(2))
-        return nan_where_unusable(1 - divergence.abs().sqrt(), logits)
+        return 1 - divergence.abs().sqrt()
 
     def grid(self, classes: int, size: int) -> list[float]:
         """Evenly spaced in log-odds over (0, 1)."""

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+
+from torch import Tensor
 
 from offramp.criteria.criterion import register
 from offramp.criteria.wrapping import Wrapping
@@ -33,6 +36,10 @@ class MinimumDepth(Wrapping):
     def opens(self, exit: int) -> bool:
         """From the depth on, where the criterion does."""
         return exit >= self.depth and super().opens(exit)
+
+    def judge(self, logits: Tensor, earlier: Sequence[Tensor] = ()) -> tuple[Tensor, Tensor]:
+        """See `Criterion.judge`."""
+        return self.criterion.judge(logits, earlier)
 
     def check(self, early_exits: int, classes: int) -> None:
         """See `Criterion.check`."""

@@ -20,8 +20,9 @@ MOST = 64
 class Voting(Criterion):
     """`score = max_c v_c / m^power`, v_c the number of the m exits so far whose prediction is c.
 
-    With power 0, "k exits agree" is the threshold k - 1/2, see `thresholds`; with power 1 the score is the share of the
-    votes, which is 1 for everybody at the first exit (see `MinimumDepth`). The answer is
+    With power 0, "k exits agree" is the threshold k - 1/2, see `thresholds`. With power 1 the score is the share of the
+    votes; nobody leaves at the first exit then, whose one vote is all there are: it would let everybody leave or, at a
+    threshold that unanimity does not pass, nobody anywhere. The answer is
     `ln((v_c + p_c / 2) / (m + 1/2))`, p the softmax of this exit: the class with most votes and, of equals, the one
     that this exit finds likelier.
 
@@ -53,16 +54,26 @@ class Voting(Criterion):
         """Always."""
         return True
 
+    def opens(self, exit: int) -> bool:
+        """Everywhere, or with power 1 from the second exit on."""
+        return exit > 0 or self.power < 1
+
     def score(self, logits: Tensor, earlier: Sequence[Tensor] = ()) -> Tensor:
         """See `Criterion.score`."""
-        most = _votes(logits, earlier).amax(dim=-1)
-        return nan_where_unusable(most / (len(earlier) + 1) ** self.power, logits)
+        return self._score(_votes(logits, earlier), logits, len(earlier) + 1)
 
     def answer(self, logits: Tensor, earlier: Sequence[Tensor] = ()) -> Tensor:
         """See `Criterion.answer`."""
-        # Half a vote decides between equals, and never against one vote more.
-        shares = (_votes(logits, earlier) + logits.softmax(dim=-1) / 2) / (len(earlier) + 1.5)
-        return shares.clamp_min(torch.finfo(logits.dtype).tiny).log()
+        return _shares(_votes(logits, earlier), logits, len(earlier) + 1)
+
+    def judge(self, logits: Tensor, earlier: Sequence[Tensor] = ()) -> tuple[Tensor, Tensor]:
+        """See `Criterion.judge`."""
+        votes, exits = _votes(logits, earlier), len(earlier) + 1
+        return self._score(votes, logits, exits), _shares(votes, logits, exits)
+
+    def _score(self, votes: Tensor, logits: Tensor, exits: int) -> Tensor:
+        most = votes.amax(dim=-1)
+        return nan_where_unusable(most / exits**self.power if self.power else most, logits)
 
     def grid(self, classes: int, size: int) -> list[float]:
         """Every number of votes up to `MOST`, and 0 votes; with a power the same numbers, which are then reached later.
@@ -96,4 +107,11 @@ def _votes(logits: Tensor, earlier: Sequence[Tensor]) -> Tensor:
     """`[n, classes]`: how many exits so far predict each class."""
     classes = torch.arange(logits.shape[-1], device=logits.device)
     ballots = [(z.argmax(dim=-1, keepdim=True) == classes).to(logits.dtype) for z in (*earlier, logits)]
-    return torch.stack(ballots).sum(dim=0)
+    return sum(ballots[1:], ballots[0])
+
+
+def _shares(votes: Tensor, logits: Tensor, exits: int) -> Tensor:
+    """Logarithms `[n, classes]` of the shares of the votes."""
+    # Half a vote decides between equals, and never against one vote more.
+    shares = votes.add(logits.softmax(dim=-1), alpha=0.5) / (exits + 0.5)
+    return shares.clamp_min(torch.finfo(logits.dtype).tiny).log()

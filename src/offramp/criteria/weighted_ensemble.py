@@ -70,7 +70,8 @@ class WeightedEnsemble(Ensemble):
         exit = len(earlier)
         pairs = zip(self.weights[exit], (*earlier, logits), strict=True)
         # A weight of 0 is left out, where 0 * -inf of a masked class would be NaN; this exit's own never is.
-        terms = [w * z.log_softmax(dim=-1) for j, (w, z) in enumerate(pairs) if w > 0 or j == exit]
+        # The exits' own normalisers are the same for all classes, so the last normalisation takes them out.
+        terms = [w * z for j, (w, z) in enumerate(pairs) if w > 0 or j == exit]
         total = sum(terms[1:], terms[0])
         if self.biases:
             total = total + logits.new_tensor(self.biases[exit])

@@ -41,6 +41,7 @@ class Agreement(LossGoal):
     delta: float | None = None
 
     def __post_init__(self) -> None:
+        self._check_number("share", self.share)
         if not 0 < self.share <= 1:
             raise CalibrationError(
                 f"Agreement(share={self.share}) must lie in (0, 1]: the least share of samples that get the full "

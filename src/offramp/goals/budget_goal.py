@@ -32,6 +32,7 @@ class BudgetGoal(Goal):
                 f"{unit}."
             )
         budget = amount if share is None else share
+        self._check_number(unit if share is None else "share", budget)
         if budget is None or not 0 < budget < math.inf:
             raise CalibrationError(f"{name}: the budget {budget} must be a positive, finite number.")
         self._check_delta()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import asdict
+from numbers import Real
 from typing import Any, ClassVar, Protocol, TypeVar
 
 from torch import Tensor
@@ -76,7 +77,13 @@ class Goal(ABC):
         """Name and parameters, the inverse of `goal_from_dict`."""
         return {"name": self.name, **asdict(self)}  # type: ignore[call-overload]
 
+    def _check_number(self, name: str, value: Any) -> None:
+        if isinstance(value, bool) or not isinstance(value, Real):
+            raise CalibrationError(f"{type(self).__name__}({name}={value!r}) must be a number, e.g. 0.05.")
+
     def _check_delta(self) -> None:
+        if self.delta is not None:
+            self._check_number("delta", self.delta)
         if self.delta is not None and not 0 < self.delta < 1:
             raise CalibrationError(
                 f"{type(self).__name__}(delta={self.delta}) must lie between 0 and 1, e.g. 0.05; None for no "

@@ -81,6 +81,7 @@ class LossGoal(Goal):
 
     def _check_points(self, points: float) -> None:
         name = type(self).__name__
+        self._check_number("points", points)
         if points >= 1:
             raise CalibrationError(
                 f"{name}(points={points}): points are a share in [0, 1), so one percentage point is 0.01. "

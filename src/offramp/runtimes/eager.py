@@ -64,8 +64,11 @@ class EagerRuntime(Runtime):
             if exit not in self.plan.stops:
                 return None
             logits = arrival.logits()
-            score = None if exit == last else self.policy.score(exit, logits, earlier)
-            index = ledger.settle(self.policy.answer(exit, logits, earlier), score)
+            if exit == last:
+                index = ledger.settle(self.policy.answer(exit, logits, earlier), None)
+            else:
+                score, answer = self.policy.judge(exit, logits, earlier)
+                index = ledger.settle(answer, score)
             if self.plan.uses_earlier:
                 earlier.append(logits)
                 earlier[:] = earlier if index is None else [e[index] for e in earlier]

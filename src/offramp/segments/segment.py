@@ -136,8 +136,7 @@ class Segment(nn.Module):
         assert source is not None  # attach refuses cuts without a tensor
         # A head may pass its input on, which the next segment may overwrite.
         logits = self.head(source).clone() if isinstance(self.head, nn.Identity) else self.head(source)
-        score = self.policy.score(self.exit, logits, earlier)
-        answer = self.policy.answer(self.exit, logits, earlier)
+        score, answer = self.policy.judge(self.exit, logits, earlier)
         memory = (*earlier, logits) if self.policy.criterion.uses_earlier else ()
         return (answer, score, *self.departure.pack(values), *memory)
 

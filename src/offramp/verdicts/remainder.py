@@ -138,7 +138,7 @@ class Anatomy:
     def _gate(self, k: int, passing: Passing) -> Call:
         policy, exit, reads = self.staged.policy, self.staged.plan.stops[k], self.staged.plan.uses_earlier
         logits, earlier = (passing.out[-1], passing.given[len(passing.given) - k :]) if reads else (passing.out[0], ())
-        return _without_gradients(lambda: (policy.score(exit, logits, earlier), policy.answer(exit, logits, earlier)))
+        return _without_gradients(lambda: policy.judge(exit, logits, earlier))
 
     def _hollow(self, i: int) -> Call:
         """The runtime with segments that know their answers."""

@@ -246,6 +246,8 @@ def test_only_agreement_does_without_labels(make_recording: MakeRecording) -> No
         (lambda: WorstDecileHarm(-0.1), "at least 0"),
         (lambda: ExpectedHarm(1.0), "points are a share"),
         (lambda: MACBudget(share=0.5, delta=0.0), r"MACBudget\(delta=0\.0\)"),
+        (lambda: MACBudget(share="half"), r"share='half'\) must be a number"),
+        (lambda: Agreement("all"), r"share='all'\) must be a number"),
         (lambda: LatencyBudget(TIMES), "exactly one of share"),
         (lambda: LatencyBudget(TIMES, seconds=-1.0), "positive, finite"),
         (lambda: AccuracyDrop(0.01, relative=0.5), "relative=0.5.*True or False"),  # type: ignore[arg-type]

@@ -50,6 +50,8 @@ def test_mac_budget_allows_up_to_the_budget_and_prefers_accuracy() -> None:
         ({"points": 0.01, "delta": 0.0}, r"delta=0\.0.*between 0 and 1"),
         ({"points": 0.01, "delta": 1.0}, r"delta=1\.0.*between 0 and 1"),
         ({"points": 0.01, "delta": math.nan}, "delta=nan"),
+        ({"points": 0.01, "delta": "0.1"}, r"delta='0\.1'\) must be a number"),
+        ({"points": "1 %"}, r"points='1 %'\) must be a number"),
         ({"points": 0.01, "test": "t"}, r"test='t'.*'exact', 'betting', 'wsr', 'hoeffding_bentkus', 'harm'"),
     ],
 )

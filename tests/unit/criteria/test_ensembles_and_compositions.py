@@ -197,3 +197,13 @@ def test_the_calibrators_take_every_ready_made_criterion(name):
     assert found.feasible
     assert found.evidence.accuracy == ofr.simulate(recording, found.policy).accuracy(labels)
     assert found.evidence.plain_accuracy == float(recording.correct[-1].double().mean())
+
+
+def test_a_share_of_votes_leaves_nobody_at_the_first_exit_whose_one_vote_is_all() -> None:
+    logits = torch.randn(3, 200, 4, generator=torch.Generator().manual_seed(0))
+    recording = ofr.Recording(logits, None, [1.0, 2.0, 3.0])
+    taken = ofr.simulate(recording, ofr.Policy(Voting(power=1), [0.9, 0.9])).exits
+    agree = recording.predictions[0] == recording.predictions[1]
+    assert torch.equal(taken, torch.where(agree, 1, 2))
+    assert Voting(power=0.5).opens(0)
+    assert Voting().opens(0)

@@ -13,6 +13,7 @@ in its bets: a fixed mixture, not bets that adapt to the samples seen so far, so
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 
 import torch
 
@@ -22,6 +23,7 @@ SMALLEST = 0.02
 MARGIN = 0.999
 
 
+@lru_cache(maxsize=65536)
 def p_value(samples: int, worse: int, better: int, points: float, delta: float) -> float:
     """`1 / mean_l K(l)`, at most 1; see the module's docstring.
 

@@ -90,8 +90,19 @@ def _tails(samples: int, points: float, low: Floats, high: Floats) -> tuple[int,
     law = 1 - up - down + up * wave + down * wave.conj()
     # The place of t in the window is t - first: a shift of the phase.
     shift = np.exp(2j * np.pi * (first * np.arange(size // 2 + 1) % size) / size)
-    mass = np.fft.irfft(law**samples * shift, n=size, axis=1)
+    mass = np.fft.irfft(_power(law, samples) * shift, n=size, axis=1)
     return first, np.cumsum(mass, axis=1).max(axis=0).clip(0.0, 1.0)
+
+
+def _power(base: npt.NDArray[np.complexfloating[Any]], exponent: int) -> npt.NDArray[np.complexfloating[Any]]:
+    """`base ** exponent` by repeated squaring: numpy's own takes three times as long, and all but all of the test."""
+    result, square = np.ones_like(base), base
+    while exponent:
+        if exponent % 2:
+            result = result * square
+        exponent //= 2
+        square = square * square if exponent else square
+    return result
 
 
 def _reach(variance: float) -> float:

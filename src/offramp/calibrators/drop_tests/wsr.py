@@ -17,6 +17,7 @@ Source: Waudby-Smith and Ramdas 2024, "Estimating means of bounded random variab
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -41,11 +42,17 @@ def p_value(differences: Differences, points: float, delta: float) -> float:
         True
     """
     mean = (1 + points) / 2
-    seen = (1 + differences[np.random.default_rng(SEED).permutation(len(differences))]) / 2
+    seen = (1 + differences[_order(len(differences))]) / 2
     spread = len(seen) * _variance_before(seen)
     bets = np.minimum(np.sqrt(2 * math.log(1 / delta) / spread), TRUNCATION / (1 - mean))
     capital = np.log1p(bets * (mean - seen)).cumsum()
     return math.exp(min(0.0, -float(capital.max(initial=0.0))))
+
+
+@lru_cache(maxsize=16)
+def _order(samples: int) -> npt.NDArray[np.int64]:
+    """The order in which samples are bet on."""
+    return np.random.default_rng(SEED).permutation(samples)
 
 
 def _variance_before(seen: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:

@@ -80,7 +80,8 @@ def advise(target: Path, asked: Asked, session: Session) -> dict[str, Any]:
     advice = ofr.advise(recording, criteria, goals, tuning=tuning, folds=asked.folds, seed=asked.seed)
     for goal in dict.fromkeys(choice.goal_in_words for choice in advice.choices):
         ranked = [choice for choice in advice.choices if choice.goal_in_words == goal]
-        session.console.print(_table(goal, ranked, advice), highlight=False)
+        session.console.print(_table(goal, ranked, advice.folds), highlight=False)
+    session.say(_legend(advice))
     session.say(_alone(advice))
     session.say(_depth(advice))
     session.say(f"[bold]{advice.describe()}[/]")
@@ -95,29 +96,42 @@ def _recordings(target: Path) -> tuple[ofr.Recording, ofr.Recording | None]:
     return ofr.Recording.load(run.recording("calibration")), ofr.Recording.load(run.recording("validation"))
 
 
-def _table(goal: str, ranked: list[Choice], advice: ofr.Advice) -> Table:
-    caption = (
-        f"{advice.samples:,} samples, {advice.folds} folds, intervals of {100 * advice.confidence:g} %; "
-        "= marks the best and what cannot be told from it"
-    )
-    table = Table("criterion", title=goal, caption=caption, title_justify="left", caption_justify="left")
-    for name in ("", "accuracy", "drop, points", "MACs of plain", "gain, points"):
+def _table(goal: str, ranked: list[Choice], folds: int) -> Table:
+    table = Table(title=goal, title_justify="left")
+    table.add_column("criterion", no_wrap=True)
+    for name in ("", "accuracy", "drop, points", "MACs", "gain, points"):
         table.add_column(name, justify="right")
     for choice in ranked:
+        reached = choice.infeasible_folds < folds
         table.add_row(
             str(choice.criterion["name"]),
-            "=" if choice.equal_to_best else "",
+            "=" if choice.equal_to_best and reached else "",
             wording.percent(choice.accuracy),
             _points(choice.drop),
             f"{choice.macs_share.value:.3f}",
-            _points(choice.gain)
-            + (f" ({choice.infeasible_folds} folds infeasible)" if choice.infeasible_folds else ""),
+            _gain(choice, folds),
         )
     return table
 
 
+def _legend(advice: ofr.Advice) -> str:
+    return (
+        f"{advice.samples:,} samples, {advice.folds} folds, intervals of {100 * advice.confidence:g} %. Drop: accuracy "
+        "lost against the plain network, MACs: as a share of its own; gain: accuracy above the exits used alone, mixed "
+        "at random, at the same MACs. = marks the best for the goal and what cannot be told from it."
+    )
+
+
+def _gain(choice: Choice, folds: int) -> str:
+    if choice.infeasible_folds == folds:
+        return "out of reach"
+    missed = f" ({choice.infeasible_folds} of {folds} folds infeasible)" if choice.infeasible_folds else ""
+    return _points(choice.gain) + missed
+
+
 def _points(figure: Interval) -> str:
-    return f"{wording.points(figure.value)} [{wording.points(figure.low)}, {wording.points(figure.high)}]"
+    """The interval is as wide to both sides."""
+    return f"{wording.points(figure.value)} ± {100 * (figure.high - figure.value):.2f}"
 
 
 def _alone(advice: ofr.Advice) -> str:

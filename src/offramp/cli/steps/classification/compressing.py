@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 from torch import nn
 
 import offramp as ofr
+from offramp.cli.failures import UsageError
 from offramp.cli.steps.classification.setting import Setting
 from offramp.compression.configuration import Configuration
 from offramp.compression.deployed import DeployedAccuracy, with_exits
@@ -16,18 +18,46 @@ from offramp.compression.sizes import Size
 from offramp.compression.trainer import Trainer
 from offramp.errors import CompressionError
 
+SCHEDULE = re.compile(r"^(pruners|regularizers|quantizers|lr_schedulers|policies)\s*:", re.MULTILINE)
+"""A part of a schedule as Distiller writes it."""
+INSTEAD = {
+    "pruners": "filter_pruning or magnitude_sparsity",
+    "regularizers": "rb_sparsity or movement_sparsity",
+    "quantizers": "quantization",
+    "lr_schedulers": "--lr, which is constant",
+    "policies": "accuracy_aware_training, which finds out when and how much",
+}
+"""What there is here for a part of a schedule."""
+
 
 def configuration(config: Path) -> Configuration:
     """Reads what is asked for.
 
     Raises:
+        UsageError: it is one of Distiller's schedules.
         ConfigurationError: it has mistakes; all are named.
         CompressionError: it cannot be read, or asks for no loop.
     """
+    _refuse_schedule(config)
     found = Configuration.load(config)
     if found.loop is None:
         raise CompressionError(f"--compress {config}: it asks for no loop; add accuracy_aware_training.")
     return found
+
+
+def _refuse_schedule(config: Path) -> None:
+    """Distiller's flag of the same name takes a YAML file that means something else."""
+    try:
+        parts = SCHEDULE.findall(config.read_text(encoding="utf8"))
+    except (OSError, UnicodeDecodeError):
+        return
+    if parts:
+        instead = "; ".join(f"instead of {part}, {INSTEAD[part]}" for part in dict.fromkeys(parts))
+        raise UsageError(
+            f"--compress {config} is a schedule of Distiller in YAML, which is not read. Write a configuration in JSON "
+            f'({instead}), such as {{"compression": [{{"algorithm": "filter_pruning"}}], "accuracy_aware_training": '
+            '{"mode": "adaptive_compression_level", "params": {"maximal_relative_accuracy_degradation": 1.0}}}.'
+        )
 
 
 def compress(setting: Setting, config: Path, resume: bool) -> tuple[ofr.ExitModel, dict[str, Any]]:
