@@ -58,7 +58,7 @@ def validity() -> str:
     trials = max(r["trials"] for r in data["results"])
     what = (
         f"{trials} seeded calibrations each (a fifth of that for the naive choice per exit), budget "
-        f"{100 * data['points']:g} point; share of calibrations that truly exceed the budget / mean MACs as a share of "
+        f"{100 * data['points']:g} point; share of calibrations that truly miss the goal / mean MACs as a share of "
         "the plain network's"
     )
     header = ["problem", "method", "delta", *(f"n = {n}" for n in sizes)]
