@@ -1,12 +1,22 @@
 """B-LeNet on Fashion-MNIST against the plain LeNet: accuracy, MACs with heads, and time at batch 1.
 
-    python benchmarks/branchynet.py [--networks wide published] [--epochs 5] [--seed 0] [--data FOLDER]
+    python benchmarks/branchynet.py [--networks wide published] [--seeds 1 2 3 4 5] [--data FOLDER]
+    python benchmarks/branchynet.py --train-only     # trains what is missing, slowly; nothing is judged or timed
 
-Per network a plain LeNet and one with exits are trained by the same loop for equally many epochs. Temperatures come
-from the validation split, thresholds from the calibration split: the cheapest that keep the plain network's accuracy
-there. The test part is touched once, after that. Times are of single images of the calibration split, plain and with
-exits in turns, each with the same backend. Results are written after every network; what was trained is kept in
-`runs/branchynet`, and a run with the same options takes it from there.
+The rule, the same for every network and seed, and fixed before the test part was read for any of these seeds:
+
+1. The plain LeNet trains for `--epochs` on the training split. Its branches then learn for `--head-epochs` with
+   everything else frozen: the network with exits **is** the plain one, and differs by the exits it takes alone.
+2. Temperatures come from the validation split. Thresholds come from the calibration split: the cheapest on the entropy
+   that are certified to lose at most 0.3 points against the plain network, with a risk of 5 %.
+3. The test part is read once per network, after that. What counts is the mean over the seeds.
+
+Two rules were tried before, on seed 0, with branches and network learning together: thresholds that lost 0.1 points on
+the calibration split, then 0 points. Both lost more than 0.3 points on the test part. So the test part had been seen,
+by networks of that seed, when this rule was made. Its choices were made on the calibration split of seed 100.
+
+Times are of single images of the calibration split, plain and with exits in turns, each with the same backend. Trained
+networks are kept in `runs/branchynet`, and a run with the same options takes them from there.
 
 - published: the network and the branch of BranchyNet's code.
 - wide: the same layout with more channels behind the first convolution, and a second branch. At batch 1 the published
@@ -22,6 +32,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import torch
@@ -38,6 +49,7 @@ from provenance import write
 KEPT = Path(__file__).parents[1] / "runs" / "branchynet"
 BACKENDS = ("eager", "onnxruntime")
 TIMED, ROUNDS = 200, 9
+POINTS, DELTA = 0.003, 0.05
 GOAL = {"accuracy_points": 0.3, "macs_ratio": 2.0, "macs_ratio_aim": 3.0, "speed_up": 1.5, "speed_up_aim": 2.0}
 PUBLISHED = {
     "source": "Teerapittayanon et al. 2016 (BranchyNet), table I, LeNet and B-LeNet",
@@ -52,7 +64,8 @@ PUBLISHED = {
         "MNIST there, Fashion-MNIST here, which is harder: fewer images are easy",
         "their MACs are counted here, from their code and their exit shares, with heads; they print none",
         "their thresholds were screened on the test set, these are chosen on a calibration split",
-        "trained there from the trained plain network with Adam; here from scratch with AdamW, cosine, equal epochs",
+        "both start from the trained plain network; there everything then learns with Adam, here the branches alone, "
+        "with AdamW",
         "their time leaves out the entropy; here the gate is timed, from images in to answers out",
     ],
 }
@@ -65,17 +78,15 @@ class Layout:
     Attributes:
         channels: of the three convolutions.
         heads: width of the branch's convolution, by the place it leaves from.
-        weights: of the branches' losses; the final exit gets the rest.
     """
 
     channels: tuple[int, int, int]
     heads: dict[str, int]
-    weights: tuple[float, ...]
 
 
 LAYOUTS = {
-    "wide": Layout((8, 48, 96), {"conv1": 32, "relu2": 32}, (0.3, 0.2)),
-    "published": Layout((5, 10, 20), {"conv1": 10}, (0.4,)),
+    "wide": Layout((8, 48, 96), {"conv1": 32, "relu2": 32}),
+    "published": Layout((5, 10, 20), {"conv1": 10}),
 }
 
 
@@ -119,23 +130,23 @@ def built(layout: Layout, work: Work, seed: int) -> ofr.ExitModel:
     return ofr.attach(backbone, list(layout.heads), work.singles[0], 10, heads, seed)
 
 
-def trained(
-    name: str, layout: Layout, regime: ofr.regimes.Regime, work: Work, options: argparse.Namespace
-) -> tuple[ofr.ExitModel, float]:
+def trained(name: str, work: Work, options: argparse.Namespace, seed: int) -> tuple[ofr.ExitModel, float]:
     """The network, and the CPU seconds that its training took; the kept one where there is one."""
-    kept = KEPT / f"{name}-{options.epochs}-{options.images}-{options.precision}-{options.seed}"
+    layout = LAYOUTS[name]
+    epochs = (options.epochs, options.head_epochs)
+    kept = KEPT / "-".join(map(str, (name, *epochs, options.images, options.precision, seed)))
     if (kept / "exit_model.json").exists():
         heads = [branch(width) for width in layout.heads.values()]
         model = ofr.ExitModel.load(kept, zoo.BranchyLeNet(channels=layout.channels), heads)
         return model.eval(), float(saving.describe(kept)["meta"]["cpu_seconds"])
     start = time.process_time()
-    model = built(layout, work, options.seed)
+    model = built(layout, work, seed)
     ofr.fit(
         model,
         work.train,
-        regime=regime,
-        epochs=options.epochs,
-        seed=options.seed,
+        regime=ofr.regimes.Disjoint(first=options.epochs),
+        epochs=sum(epochs),
+        seed=seed,
         optimizer="adamw",
         lr=3e-3,
         weight_decay=1e-3,
@@ -150,51 +161,43 @@ def trained(
     return model, seconds
 
 
-def chosen(model: ofr.ExitModel, plain: ofr.ExitModel, work: Work) -> tuple[ofr.Policy, dict[str, Any]]:
-    """The cheapest thresholds on the entropy that keep the plain network's accuracy, by calibration alone."""
+def chosen(model: ofr.ExitModel, work: Work) -> tuple[ofr.Policy, dict[str, Any]]:
+    """The cheapest thresholds on the entropy that are certified to lose at most the goal, by calibration alone."""
     tuning, recording = ofr.record(model, work.validation), ofr.record(model, work.calibration)
-    reference = ofr.record(plain, work.calibration)
-    labels = recording.required_labels
-    own, other = (float((r.logits[-1].argmax(-1) == labels).double().mean()) for r in (recording, reference))
-    points = max(own - other, 0.0)
-    goal = ofr.goals.AccuracyDrop(points)
+    goal = ofr.goals.AccuracyDrop(POINTS, delta=DELTA)
     found = ofr.calibrate(recording, ofr.criteria.Entropy(), goal, tuning=tuning)
+    labels = recording.required_labels
     by_exit = [float((logits.argmax(-1) == labels).double().mean()) for logits in recording.logits]
     return found.unwrap(), {
-        "plain_accuracy": other,
         "accuracy_by_exit": by_exit,
-        "drop_allowed_against_own_last_exit": points,
         "accuracy": found.evidence.accuracy,
         "shares": list(found.evidence.shares),
     }
 
 
-def tested(model: ofr.ExitModel, plain: ofr.ExitModel, policy: ofr.Policy, work: Work) -> dict[str, Any]:
-    """The test part, once: what leaves where, and how often each network alone is right."""
-    recording, reference = ofr.record(model, work.test), ofr.record(plain, work.test)
+def tested(model: ofr.ExitModel, policy: ofr.Policy, work: Work) -> tuple[dict[str, Any], Tensor]:
+    """The test part, once: what leaves where; and `[n]`, 1 where only the exits are right, -1 where only the plain."""
+    recording = ofr.record(model, work.test)
     decisions = ofr.simulate(recording, policy)
     labels = recording.required_labels
     right = (decisions.predictions == labels).double()
-    plain_right = (reference.logits[-1].argmax(-1) == labels).double()
+    plain_right = (recording.logits[-1].argmax(-1) == labels).double()
     difference = right - plain_right
-    margin = 1.96 * float(difference.std()) / len(difference) ** 0.5
     return {
         "samples": len(labels),
         "plain_accuracy": float(plain_right.mean()),
         "accuracy": float(right.mean()),
         "points_against_plain": 100 * float(difference.mean()),
-        "interval_95": [100 * (float(difference.mean()) - margin), 100 * (float(difference.mean()) + margin)],
         "shares": decisions.shares.tolist(),
-        "plain_macs": model.cost.plain,
         "mean_macs": decisions.mean_macs,
         "macs_ratio": model.cost.plain / decisions.mean_macs,
-    }
+    }, difference
 
 
-def timed(model: ofr.ExitModel, plain: ofr.ExitModel, policy: ofr.Policy, work: Work, backend: str) -> dict[str, Any]:
+def timed(model: ofr.ExitModel, policy: ofr.Policy, work: Work, backend: str) -> dict[str, Any]:
     """Single images, the plain network and the one with exits in turns."""
     runtime = ofr.deploy(model, policy, backend=backend, batch_sizes=[1])
-    networks = {"plain": without_exits(plain, backend), "exits": taking_exits(runtime)}
+    networks = {"plain": without_exits(model, backend), "exits": taking_exits(runtime)}
     calls = {name: requests(network, work.singles) for name, network in networks.items()}
     laps = measure_requests(calls, ROUNDS, order=random.Random(0))
     ratios = [a / b for a, b in zip(laps["plain"].totals, laps["exits"].totals, strict=True)]
@@ -203,57 +206,97 @@ def timed(model: ofr.ExitModel, plain: ofr.ExitModel, policy: ofr.Policy, work: 
         **{f"{name}_ms": 1000 * lap.median / lap.requests for name, lap in laps.items()},
         "speed_up": quantiles(ratios, 0.5)[0],
         "speed_up_by_round": [min(ratios), max(ratios)],
-        "images": len(work.singles),
-        "rounds": ROUNDS,
         "shares": (torch.bincount(exits, minlength=model.exits).double() / len(exits)).tolist(),
     }
 
 
-def row(name: str, work: Work, options: argparse.Namespace) -> dict[str, Any]:
-    """One network: trained twice, calibrated, tested, timed."""
-    layout = LAYOUTS[name]
-    alone, together = ofr.regimes.BackboneAlone(), ofr.regimes.Joint(weights=layout.weights)
-    plain, plain_seconds = trained(f"{name}-plain", layout, alone, work, options)
-    model, seconds = trained(f"{name}-exits", layout, together, work, options)
-    policy, calibration = chosen(model, plain, work)
+def judged(name: str, work: Work, options: argparse.Namespace, seed: int) -> tuple[dict[str, Any], Tensor]:
+    """One network of one seed: trained, calibrated, tested, timed."""
+    model, seconds = trained(name, work, options, seed)
+    policy, calibration = chosen(model, work)
+    test, difference = tested(model, policy, work)
     return {
-        "channels": layout.channels,
-        "branches": layout.heads,
-        "loss_weights": layout.weights,
-        "training_cpu_seconds": {"plain": plain_seconds, "exits": seconds},
+        "seed": seed,
+        "split_sha256": work.sizes["sha256"],
+        "training_cpu_seconds": seconds,
         "policy": policy.to_dict(),
         "calibration": calibration,
-        "test": tested(model, plain, policy, work),
-        "batch_1": {backend: timed(model, plain, policy, work, backend) for backend in BACKENDS},
+        "test": test,
+        "batch_1": {backend: timed(model, policy, work, backend) for backend in BACKENDS},
+    }, difference
+
+
+def summary(runs: list[dict[str, Any]], differences: list[Tensor]) -> dict[str, Any]:
+    """Means over the seeds. The interval is of the mean network over images: each counts with its mean difference."""
+    by_image = 100 * torch.stack(differences).mean(dim=0)
+    points, margin = float(by_image.mean()), 1.96 * float(by_image.std()) / len(by_image) ** 0.5
+    keys = ("plain_accuracy", "accuracy", "macs_ratio")
+    means = {key: fmean(run["test"][key] for run in runs) for key in keys}
+    speed = {backend: fmean(run["batch_1"][backend]["speed_up"] for run in runs) for backend in BACKENDS}
+    return {
+        **means,
+        "points_against_plain": points,
+        "interval_95": [points - margin, points + margin],
+        "points_by_seed": [run["test"]["points_against_plain"] for run in runs],
+        "left_at_first": fmean(run["test"]["shares"][0] for run in runs),
+        "speed_up": speed,
+        "met": {
+            "accuracy_points": points >= -GOAL["accuracy_points"],
+            "macs_ratio": means["macs_ratio"] >= GOAL["macs_ratio"],
+            "speed_up": max(speed.values()) >= GOAL["speed_up"],
+        },
     }
 
 
 def report(name: str, found: dict[str, Any]) -> None:
-    test, times = found["test"], found["batch_1"]
-    speed = ", ".join(f"{backend} x {times[backend]['speed_up']:.2f}" for backend in BACKENDS)
+    """What a reader of the terminal wants to know."""
+    low, high = found["interval_95"]
+    speed = ", ".join(f"{backend} x {ratio:.2f}" for backend, ratio in found["speed_up"].items())
     print(
-        f"{name}: plain {100 * test['plain_accuracy']:.2f} %, with exits {100 * test['accuracy']:.2f} % "
-        f"({test['points_against_plain']:+.2f} points), MACs / {test['macs_ratio']:.2f}, at batch 1 {speed}"
+        f"{name}: plain {100 * found['plain_accuracy']:.2f} %, with exits {100 * found['accuracy']:.2f} % "
+        f"({found['points_against_plain']:+.2f} points [{low:.2f}, {high:.2f}]), MACs / {found['macs_ratio']:.2f}, at "
+        f"batch 1 {speed}; met: {found['met']}"
     )
 
 
-def main() -> None:
+def row(name: str, options: argparse.Namespace) -> dict[str, Any]:
+    """One network, over all seeds."""
+    works = ((seed, Work.of(options.data, options.images, seed)) for seed in options.seeds)
+    runs, differences = zip(*(judged(name, work, options, seed) for seed, work in works), strict=True)
+    layout = LAYOUTS[name]
+    mean = summary(list(runs), list(differences))
+    report(name, mean)
+    return {"channels": layout.channels, "branches": layout.heads, "mean": mean, "runs": runs}
+
+
+def parsed() -> argparse.Namespace:
+    """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--networks", nargs="+", choices=list(LAYOUTS), default=list(LAYOUTS))
+    parser.add_argument("--seeds", nargs="+", type=int, default=[1, 2, 3, 4, 5])
     parser.add_argument("--epochs", type=int, default=5)
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--head-epochs", type=int, default=3)
     parser.add_argument("--images", type=int, default=50_000)
     parser.add_argument("--precision", default="bf16", help="of training: bf16 is fast on CPUs that have it, else fp32")
+    parser.add_argument("--train-only", action="store_true")
     parser.add_argument("--data", default=None)
-    options = parser.parse_args()
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Trains where needed, then judges; results are written after every network."""
+    options = parsed()
     torch.set_num_threads(1)
-    work = Work.of(options.data, options.images, options.seed)
-    setting = {k: v for k, v in vars(options).items() if k != "data"} | {"splits": work.sizes}
+    if options.train_only:
+        for name, seed in ((name, seed) for name in options.networks for seed in options.seeds):
+            trained(name, Work.of(options.data, options.images, seed), options, seed)
+        return
+    setting = {k: v for k, v in vars(options).items() if k not in ("data", "train_only")}
+    setting |= {"points": POINTS, "delta": DELTA, "timed_images": TIMED, "rounds": ROUNDS}
     networks: dict[str, Any] = {}
     for name in options.networks:
-        networks[name] = row(name, work, options)
+        networks[name] = row(name, options)
         write("branchynet", {"setting": setting, "goal": GOAL, "published": PUBLISHED, "networks": networks})
-        report(name, networks[name])
 
 
 if __name__ == "__main__":

@@ -9,7 +9,17 @@ import pytest
 import torch
 from torch import Tensor
 
-from offramp.criteria import CRITERIA, Criterion, Entropy, Margin, MaxProbability, Patience, Voting, register
+from offramp.criteria import (
+    CRITERIA,
+    Criterion,
+    Entropy,
+    GeometricEnsemble,
+    Margin,
+    MaxProbability,
+    Patience,
+    Voting,
+    register,
+)
 from offramp.errors import PolicyError
 from offramp.testing import CRITERION_CHECKS, check_criterion
 
@@ -19,6 +29,7 @@ PARAMETERS: dict[str, dict[str, object]] = {
     "always": {"exit": 1},
     "all_of": {"members": (MaxProbability(), Entropy(), Patience()), "thresholds": (0.5, -1.5, 0.5)},
     "any_of": {"members": (Voting(), Margin()), "thresholds": (1.5, 0.0)},
+    "cascade": {"criterion": GeometricEnsemble(), "connections": (tuple(FLOORS for _ in range(10)),)},
     "class_floors": {"criterion": MaxProbability(), "values": FLOORS},
     "class_thresholds": {"criterion": Margin(), "values": FLOORS},
     "coarse": {"groups": ((0, 0, 1, 1, 2, 2, 3, 3, 4, 4), (0, 0, 0, 0, 0, 0, 1, 1, 1, 1))},

@@ -15,6 +15,7 @@ import offramp as ofr
 from offramp.criteria import (
     AllOf,
     AnyOf,
+    Cascade,
     ClassFloors,
     ClassThresholds,
     Coarse,
@@ -73,6 +74,7 @@ def criteria(early: int) -> list[Criterion]:
         GeometricEnsemble(),
         GeometricEnsemble(Margin()),
         WeightedEnsemble(weights, (FLOORS,) * (early + 1)),
+        Cascade(GeometricEnsemble(), (tuple((0.3 * k, 1.0, -0.5, 0.2) for k in range(4)),) * (early - 1)),
         Random(seed=3),
         AnyOf((Margin(), JensenShannon()), (0.5, 0.7)),
         AllOf((Gini(), GeometricEnsemble()), (0.3, 0.4)),

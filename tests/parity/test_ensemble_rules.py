@@ -16,6 +16,7 @@ import offramp as ofr
 from offramp.criteria import (
     AllOf,
     AnyOf,
+    Cascade,
     Certainty,
     ClassFloors,
     Coarse,
@@ -37,6 +38,10 @@ EARLY, CLASSES = 4, 4
 FLOORS = (0.3, 0.6, 0.45, 0.5)
 WEIGHTS = ((1.0,), (0.5, 1.5), (0.0, 1.0, 1.0), (0.2, 0.4, 0.6, 0.8), (1.0, 0.0, 0.0, 0.5, 2.0))
 BIASES = tuple(tuple(0.1 * c * k for c in range(CLASSES)) for k in range(EARLY + 1))
+CONNECTIONS = tuple(
+    tuple(tuple(0.1 * (c - k) * (1 + (c == d)) for d in range(CLASSES)) for c in range(CLASSES))
+    for k in range(EARLY - 1)
+)
 GROUPS = (0, 1, 1, 2)
 
 History = Sequence[Sequence[float]]
@@ -92,6 +97,16 @@ def weighted(history: History) -> list[float]:
     return product(history, WEIGHTS[len(history) - 1], BIASES[len(history) - 1])
 
 
+def cascaded(history: History) -> Sequence[float]:
+    """Wolczyk et al. 2021: heads are given the earlier head's logits too; the last exit is none."""
+    if len(history) > EARLY:
+        return history[-1]
+    found = list(history[0])
+    for matrix, own in zip(CONNECTIONS, history[1:], strict=False):
+        found = [z + sum(w * a for w, a in zip(row, found, strict=True)) for row, z in zip(matrix, own, strict=True)]
+    return found
+
+
 def jensen_shannon(history: History) -> float:
     if len(history) == 1:
         return -math.inf
@@ -137,6 +152,11 @@ RULES = {
     ),
     "geometric": Rule(GeometricEnsemble(), lambda h: max(geometric(h)), lambda h: first_of_largest(geometric(h))),
     "ZTW": Rule(WeightedEnsemble(WEIGHTS, BIASES), lambda h: max(weighted(h)), lambda h: first_of_largest(weighted(h))),
+    "ZTW's cascade": Rule(
+        Cascade(MaxProbability(), CONNECTIONS),
+        lambda h: max(softmax(cascaded(h))),
+        lambda h: first_of_largest(cascaded(h)),
+    ),
     "Jensen-Shannon": Rule(JensenShannon(), jensen_shannon),
     "energy": Rule(Energy(), lambda h: math.log(sum(math.exp(z) for z in h[-1])), thresholds=(1.0, 6.0)),
     "BERxiT": Rule(Certainty(), lambda h: 1 / (1 + math.exp(-sum(h[-1]) / len(h[-1])))),

@@ -99,6 +99,39 @@ def _survival(lead: Lead) -> str:
     return f"{100 * lead.survives:.0f} %" + ("" if lead.equal.resolved else " (not told from 0)")
 
 
+def time(board: Board) -> str:
+    """Whether the order is another when all train as long by the clock instead of on as many MACs."""
+    found = findings.in_time(board, CRITERION)
+    if not found:
+        return ""
+    changed = [one for one, other in found if one.found.verdict != other.found.verdict]
+    turned = [one for one, other in found if {one.found.verdict, other.found.verdict} == {"more", "less"}]
+    claim = (
+        f"Of {len(found)} comparisons, {len(found) - len(changed)} have the same verdict for equal time as at equal "
+        f"compute, and {len(turned)} the opposite one."
+    )
+    rows = [
+        [one.problem, one.what, *(f"{points(x.found)} {x.found.verdict}" for x in (one, other))] for one, other in found
+    ]
+    compared = table(["problem", "comparison", "at equal compute", "for equal time"], rows)
+    return "\n\n".join([claim, compared, _clocks(board, list(dict.fromkeys(one.problem for one, _ in found)))])
+
+
+def _clocks(board: Board, problems: Sequence[str]) -> str:
+    """What either way of matching costs in the other's unit."""
+    timed = board.matched_by("time")
+    rows = []
+    for problem in problems:
+        for regime in timed.regimes(problem):
+            pace = next(iter(timed.runs(problem, regime).values())).figures["pace"]["phases"]
+            seconds = (one.ratio(problem, regime, "joint", comparing.seconds) for one in (board, timed))
+            macs = timed.level(problem, regime, comparing.compute_spent)
+            steps = ", ".join(f"{name} {ratio:.2f}" for name, ratio in pace.items())
+            rows.append([problem, regime, steps, *(level(one, 1, digits=2) for one in (*seconds, macs))])
+    header = ["problem", "regime", "a step / joint's", "seconds / joint's, equal compute", "the same, equal time"]
+    return table([*header, "MACs / joint's, equal time"], rows)
+
+
 def beyond(board: Board) -> str:
     """Which regimes beat the paper's three in the area under the frontier at equal compute."""
     found = findings.candidates(board, CRITERION)
@@ -168,5 +201,6 @@ ANSWERS: dict[str, Callable[[Board], str]] = {
     "regimes_low": low_budgets,
     "regimes_full": full_budget,
     "regimes_compute": compute,
+    "regimes_time": time,
     "regimes_beyond": beyond,
 }

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from offramp.benchmark.results import RunResult
+from offramp.benchmark.results import MATCHES, RunResult
 from offramp.errors import BenchmarkError, MissingExtraError
 
 CONFIDENCE = 0.95
@@ -84,16 +84,22 @@ def student(confidence: float, freedom: int) -> float:
 
 
 class Board:
-    """The runs by problem, regime and seed.
+    """The runs by problem, regime and seed, as far as they have the same in common.
 
     Args:
         runs: finished runs, of one suite.
+        match: what is matched, see `results.MATCHES`; runs that match something else are left out.
     """
 
-    def __init__(self, runs: Iterable[RunResult]) -> None:
+    def __init__(self, runs: Iterable[RunResult], match: str = MATCHES[0]) -> None:
+        self._given = tuple(runs)
         self._runs: dict[str, dict[str, dict[int, RunResult]]] = {}
-        for run in runs:
+        for run in (one for one in self._given if one.key.match == match):
             self._runs.setdefault(run.key.problem, {}).setdefault(run.key.regime, {})[run.key.seed] = run
+
+    def matched_by(self, match: str) -> Board:
+        """The board of the runs that match this."""
+        return Board(self._given, match)
 
     @property
     def problems(self) -> list[str]:
@@ -127,10 +133,18 @@ class Board:
         self, problem: str, regime: str, other: str, measure: Measure, confidence: float = CONFIDENCE
     ) -> Interval | None:
         """Mean of `measure(regime) - measure(other)` over the seeds that both have; None where there is none."""
+        values = [a - b for a, b in self._pairs(problem, regime, other, measure)]
+        return Interval.of(values, confidence) if values else None
+
+    def ratio(self, problem: str, regime: str, other: str, measure: Measure) -> Interval | None:
+        """Mean of `measure(regime) / measure(other)` over the seeds that both have; None where there is none."""
+        values = [a / b for a, b in self._pairs(problem, regime, other, measure)]
+        return Interval.of(values) if values else None
+
+    def _pairs(self, problem: str, regime: str, other: str, measure: Measure) -> list[tuple[float, float]]:
         ours, theirs = self.runs(problem, regime), self.runs(problem, other)
         pairs = [(measure(ours[seed]), measure(theirs[seed])) for seed in sorted(ours.keys() & theirs.keys())]
-        values = [a - b for a, b in pairs if a is not None and b is not None]
-        return Interval.of(values, confidence) if values else None
+        return [(a, b) for a, b in pairs if a is not None and b is not None]
 
 
 def _is_baseline(runs: Mapping[int, RunResult]) -> bool:
@@ -168,6 +182,6 @@ def seconds(run: RunResult) -> float | None:
 
 
 def compute_spent(run: RunResult) -> float | None:
-    """MACs spent in training, as a share of what could be spent; 1 is a perfect match."""
+    """MACs spent in training, as a share of what may be spent at equal compute; 1 is a perfect match."""
     training = run.figures["training"]
     return float(training["macs"] / training["budget"])

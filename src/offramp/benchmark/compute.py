@@ -9,7 +9,8 @@ epochs of regime r, and E epochs of joint training on n samples as the yardstick
     budget = compute * n * E * c_joint(1)            compute = 1 unless the suite says otherwise
 
 and the regime gets the fewest epochs e with `n c_r(e) >= budget`, each of `budget / c_r(e)` samples drawn anew, rounded
-to whole batches. What was spent is recorded beside the budget; time is recorded, not matched.
+to whole batches. What was spent is recorded beside the budget, and time beside both. Runs that are matched by time
+instead get their length from the regime's `Pace` in the same way: the unit is then a sample of joint training.
 """
 
 from __future__ import annotations
@@ -17,11 +18,13 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from functools import cache
 from typing import Any
 
 from torch import Tensor
 
+from offramp.benchmark.pacing import Pace
 from offramp.cost import counting_macs
 from offramp.errors import BenchmarkError, OfframpError
 from offramp.exit_model import ExitModel
@@ -41,21 +44,29 @@ class Length:
         epochs: given to `fit`.
         steps: of each epoch.
         macs: what training costs, forward and backward.
-        budget: what it may cost.
+        budget: what it may cost where compute is matched.
+        time: where time is matched, what it takes by its pace, as a share of what it may take; None elsewhere.
     """
 
     epochs: int
     steps: int
     macs: float
     budget: float
+    time: float | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data."""
-        return asdict(self)
+        return {name: value for name, value in asdict(self).items() if value is not None}
 
 
 def matched(
-    cost: Callable[[int], float], budget: float, samples: int, batch_size: int, start: int, name: str = "the regime"
+    cost: Callable[[int], float],
+    budget: float,
+    samples: int,
+    batch_size: int,
+    start: int,
+    name: str = "the regime",
+    unit: str = "MACs",
 ) -> Length:
     """The shortest training that spends a budget.
 
@@ -66,13 +77,14 @@ def matched(
         batch_size: of a step.
         start: epochs to try first.
         name: of the regime, for the message.
+        unit: of cost and budget, for the message.
 
     Raises:
         BenchmarkError: no number of epochs spends it.
 
     Example:
         >>> matched(lambda epochs: 3.0 * epochs, budget=1000, samples=100, batch_size=10, start=1)
-        Length(epochs=4, steps=8, macs=960.0, budget=1000)
+        Length(epochs=4, steps=8, macs=960.0, budget=1000, time=None)
     """
     epochs, last = start, "it was not tried"
     for _ in range(ATTEMPTS):
@@ -87,7 +99,7 @@ def matched(
         else:
             steps = max(1, round(budget / here / batch_size))
             return Length(epochs, steps, here * steps * batch_size, budget)
-    raise BenchmarkError(f"No number of epochs makes {name} spend {budget:.4g} MACs: {last}.")
+    raise BenchmarkError(f"No number of epochs makes {name} spend {budget:.4g} {unit}: {last}.")
 
 
 def _possible(cost: Callable[[int], float], epochs: int) -> tuple[float | None, str]:
@@ -125,24 +137,35 @@ class Matcher:
         self.samples, self.batch_size, self.epochs = samples, batch_size, epochs
         self.joint = self.cost(Joint(), 1)
 
-    def length(self, regime: Regime, compute: float, model: ExitModel | None = None) -> Length:
+    def length(
+        self, regime: Regime, compute: float, model: ExitModel | None = None, pace: Pace | None = None
+    ) -> Length:
         """How long a regime trains.
 
         Args:
             regime: what trains when.
             compute: what it may spend, as a multiple of joint training.
             model: the one with the regime's own heads; None for the problem's.
+            pace: of the regime, to match time; None to match compute.
         """
-        known: dict[int, float] = {}
+        own = model or self.model
 
-        def cost(epochs: int) -> float:
-            if epochs not in known:
-                known[epochs] = self.cost(regime, epochs, model)
-            return known[epochs]
+        @cache
+        def macs(epochs: int) -> float:
+            return self.cost(regime, epochs, own)
 
-        budget = compute * self.samples * self.epochs * self.joint
-        name = type(regime).__name__
-        return matched(cost, budget, self.samples, self.batch_size, max(1, round(compute * self.epochs)), name)
+        passes = compute * self.samples * self.epochs
+        start, name = max(1, round(compute * self.epochs)), type(regime).__name__
+        if pace is None:
+            return matched(macs, passes * self.joint, self.samples, self.batch_size, start, name)
+
+        def time(epochs: int) -> float:
+            macs(epochs)  # refuses what `fit` would refuse
+            return pace.of(regime.phases(own.exits, epochs))
+
+        found = matched(time, passes, self.samples, self.batch_size, start, name, unit="samples of joint training")
+        spent = macs(found.epochs) * found.steps * self.batch_size
+        return replace(found, macs=spent, budget=passes * self.joint, time=round(found.macs / found.budget, 4))
 
     def cost(self, regime: Regime, epochs: int, model: ExitModel | None = None) -> float:
         """`c_r(e)`: MACs of one sample passing once through each of so many epochs, counted in real steps."""

@@ -22,16 +22,22 @@ COLOURS = {"disjoint": "#0072b2", "joint": "#d55e00", "mixed": "#009e73"}
 
 
 def write_figures(results: Results) -> list[Path]:
-    """Draws every figure as PNG and PDF into the folder `figures`.
+    """Draws every figure as PNG and PDF into the folder `figures`; those for equal time end in "-time".
 
     Raises:
         MissingExtraError: matplotlib is not installed.
     """
     runs = results.all()
-    board, criteria = Board(runs), criteria_of(runs)
+    criterion = criteria_of(runs)[0]
     folder = results.folder / "figures"
     folder.mkdir(parents=True, exist_ok=True)
-    drawn = {"frontiers": frontiers(board, criteria[0]), "differences": differences(board, criteria[0])}
+    boards = {"": Board(runs, "compute"), "-time": Board(runs, "time")}
+    drawn = {
+        f"{name}{ending}": draw(board, criterion)
+        for ending, board in boards.items()
+        if board.problems
+        for name, draw in (("frontiers", frontiers), ("differences", differences))
+    }
     return [path for name, figure in drawn.items() for path in saved(figure, folder / name)]
 
 

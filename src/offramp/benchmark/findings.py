@@ -42,6 +42,14 @@ def full_budget(board: Board, criterion: str) -> list[Comparison]:
     return list(_compared(board, pairs, criterion))
 
 
+def in_time(board: Board, criterion: str) -> list[tuple[Comparison, Comparison]]:
+    """The paper's comparisons at equal compute and, of the same problems, for equal time."""
+    pairs = [("disjoint", "joint", 0.25), ("disjoint", "joint", 0.5), ("mixed", "joint", 1.0)]
+    compute, time = (list(_compared(board.matched_by(match), pairs, criterion)) for match in ("compute", "time"))
+    timed = {(one.problem, one.what): one for one in time}
+    return [(one, timed[one.problem, one.what]) for one in compute if (one.problem, one.what) in timed]
+
+
 def _compared(board: Board, pairs: Sequence[tuple[str, str, float]], criterion: str) -> Iterator[Comparison]:
     for problem in board.problems:
         for ours, theirs, share in pairs:

@@ -19,7 +19,8 @@ class Report:
     Attributes:
         path: of the file they were written to.
         text: the tables, in Markdown.
-        data: levels of every measure by problem and regime, as plain data.
+        data: levels of every measure by problem and regime, as plain data: at equal compute by criterion, and the same
+            for equal time under "equal_time".
     """
 
     path: Path
@@ -44,7 +45,9 @@ def write_report(results: Results) -> Report:
         path.write_text(text, encoding="utf8")
     except OSError as error:
         raise BenchmarkError(f"{path} cannot be written ({error}). Choose another folder with --out.") from error
-    return Report(path, text, {name: plain(board, name) for name in criteria})
+    timed = board.matched_by("time")
+    data = {name: plain(board, name) for name in criteria}
+    return Report(path, text, {**data, "equal_time": {name: plain(timed, name) for name in criteria}})
 
 
 def criteria_of(runs: list[RunResult]) -> list[str]:

@@ -6,30 +6,41 @@ import json
 import os
 import tempfile
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from offramp.errors import BenchmarkError
 
 FORMAT, VERSION = "offramp.benchmark-run", 1
+MATCHES = ("compute", "time")
+"""What runs that are compared have in common: MACs of training, or its wall time."""
 
 
 @dataclass(frozen=True)
 class RunKey:
-    """Which run: names of its problem and its regime (or baseline), and its seed."""
+    """Which run: names of its problem and its regime (or baseline), its seed, and what is matched."""
 
     problem: str
     regime: str
     seed: int
+    match: str = MATCHES[0]
 
     def __str__(self) -> str:
-        return f"{self.problem} / {self.regime} / seed {self.seed}"
+        return f"{self.problem} / {self.regime} / seed {self.seed}" + self._unless_usual(" / equal {}")
 
     @property
     def path(self) -> Path:
         """Of its file, below the folder of the results."""
-        return Path("runs", self.problem, self.regime, f"seed{self.seed}.json")
+        return Path("runs", self.problem, self.regime, f"seed{self.seed}{self._unless_usual('-{}')}.json")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data."""
+        key = {"problem": self.problem, "regime": self.regime, "seed": self.seed}
+        return key if self.match == MATCHES[0] else {**key, "match": self.match}
+
+    def _unless_usual(self, form: str) -> str:
+        return "" if self.match == MATCHES[0] else form.format(self.match)
 
 
 @dataclass(frozen=True)
@@ -50,8 +61,7 @@ class RunResult:
 
     def to_json(self) -> str:
         """The file's content."""
-        key = {"problem": self.key.problem, "regime": self.key.regime, "seed": self.key.seed}
-        data = {"format": FORMAT, "version": VERSION, **key, "config": self.config, "made": self.made}
+        data = {"format": FORMAT, "version": VERSION, **self.key.to_dict(), "config": self.config, "made": self.made}
         return json.dumps({**data, "figures": self.figures}, allow_nan=False, separators=(",", ":")) + "\n"
 
     @classmethod
@@ -68,7 +78,8 @@ class RunResult:
                     f"{path} is {data['format']} of version {data['version']}, not {FORMAT} of version {VERSION}. "
                     "Choose another folder, or install a newer offramp."
                 )
-            key = RunKey(str(data["problem"]), str(data["regime"]), int(data["seed"]))
+            match = str(data.get("match", MATCHES[0]))
+            key = RunKey(str(data["problem"]), str(data["regime"]), int(data["seed"]), match)
             return cls(key, data["config"], data["figures"], data["made"])
         except (OSError, ValueError, KeyError, TypeError) as error:
             if isinstance(error, BenchmarkError):
@@ -95,7 +106,7 @@ class Results:
             BenchmarkError: a file is damaged.
         """
         found = [RunResult.load(path) for path in self.folder.glob("runs/*/*/seed*.json")]
-        return sorted(found, key=lambda run: (run.key.problem, run.key.regime, run.key.seed))
+        return sorted(found, key=lambda run: astuple(run.key))
 
     def finished(self, key: RunKey, config: Mapping[str, Any]) -> bool:
         """Whether a run is done.
@@ -106,13 +117,7 @@ class Results:
         path = self.folder / key.path
         if not path.exists():
             return False
-        # What was written went through JSON, so what it is compared with must too.
-        wanted = json.loads(json.dumps(config))
-        for name, (before, now) in differences(RunResult.load(path).config, wanted):
-            raise BenchmarkError(
-                f"{path} was run with {name} = {before!r}, and the suite says {now!r}. Finished runs are never "
-                "replaced: give another --out, undo the change, or move the file away."
-            )
+        check_same(path, RunResult.load(path).config, config)
         return True
 
     def add(self, result: RunResult) -> None:
@@ -122,21 +127,46 @@ class Results:
             BenchmarkError: there is one already, or the folder cannot be written.
         """
         path = self.folder / result.key.path
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with tempfile.NamedTemporaryFile("w", dir=path.parent, prefix=".", encoding="utf8") as whole:
-                whole.write(result.to_json())
-                whole.flush()
-                os.fsync(whole.fileno())
-                os.link(whole.name, path)
-        except FileExistsError as error:
-            raise BenchmarkError(f"{path} was written by someone else meanwhile; it was left as it is.") from error
-        except OSError as error:
-            raise BenchmarkError(f"{path} cannot be written ({error}). Choose another folder with --out.") from error
+        if not write_once(path, result.to_json()):
+            raise BenchmarkError(f"{path} was written by someone else meanwhile; it was left as it is.")
 
     def scratch(self, key: RunKey) -> Path:
         """A folder for the checkpoints of a run under way."""
         return self.folder / "unfinished" / key.path.with_suffix("").relative_to("runs")
+
+
+def write_once(path: Path, text: str) -> bool:
+    """Writes a file, whole or not at all; False where there is one already, which is left as it is.
+
+    Raises:
+        BenchmarkError: it cannot be written.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile("w", dir=path.parent, prefix=".", encoding="utf8") as whole:
+            whole.write(text)
+            whole.flush()
+            os.fsync(whole.fileno())
+            os.link(whole.name, path)
+    except FileExistsError:
+        return False
+    except OSError as error:
+        raise BenchmarkError(f"{path} cannot be written ({error}). Choose another folder with --out.") from error
+    return True
+
+
+def check_same(path: Path, before: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
+    """Refuses to go on from what was found under another configuration.
+
+    Raises:
+        BenchmarkError: naming the first field that differs.
+    """
+    # What was written went through JSON, so what it is compared with must too.
+    for name, (then, now) in differences(before, json.loads(json.dumps(wanted))):
+        raise BenchmarkError(
+            f"{path} was run with {name} = {then!r}, and the suite says {now!r}. Finished runs are never replaced: "
+            "give another --out, undo the change, or move the file away."
+        )
 
 
 def differences(before: Any, now: Any, where: str = "") -> Iterator[tuple[str, tuple[Any, Any]]]:

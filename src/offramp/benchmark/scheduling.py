@@ -8,8 +8,9 @@ from typing import Any
 
 import torch
 
+from offramp.benchmark.paces import pace
 from offramp.benchmark.results import Results, RunKey, RunResult
-from offramp.benchmark.running import Problem, config, run, run_baseline
+from offramp.benchmark.running import Problem, config, pace_config, run, run_baseline
 from offramp.benchmark.suite import Entry, Suite
 from offramp.errors import BenchmarkError
 
@@ -60,7 +61,8 @@ def planned(suite: Suite) -> list[Planned]:
             if spec.baseline is not None:
                 runs.append(Planned(RunKey(name, spec.baseline, seed), None, config(suite, spec, None, seed)))
             for regime, entry in suite.entries(name).items():
-                runs.append(Planned(RunKey(name, regime, seed), entry, config(suite, spec, entry, seed)))
+                chosen = config(suite, spec, entry, seed)
+                runs += [Planned(RunKey(name, regime, seed, match), entry, chosen) for match in entry.match]
     return runs
 
 
@@ -99,7 +101,7 @@ def bench(
         problems[item.key.problem].parts(item.key.seed)
     spent = 0.0
     for number, item in enumerate(todo, start=1):
-        figures = _figures(suite, item, problems[item.key.problem], results)
+        figures = _figures(suite, item, problems[item.key.problem], results, made or {})
         results.add(RunResult(item.key, dict(item.config), figures, dict(made or {})))
         spent += figures["seconds"]["total"]
         left = spent / number * (len(todo) - number)
@@ -107,11 +109,19 @@ def bench(
     return len(todo)
 
 
-def _figures(suite: Suite, item: Planned, problem: Problem, results: Results) -> dict[str, Any]:
-    if item.entry is None:
-        return run_baseline(problem, item.key)
-    checkpoints = results.scratch(item.key) if suite.checkpoints else None
-    return run(problem, item.entry, item.key, suite.criteria, checkpoints)
+def _figures(
+    suite: Suite, item: Planned, problem: Problem, results: Results, made: Mapping[str, Any]
+) -> dict[str, Any]:
+    key, entry = item.key, item.entry
+    if entry is None:
+        return run_baseline(problem, key)
+    checkpoints = results.scratch(key) if suite.checkpoints else None
+    if key.match != "time":
+        return run(problem, entry, key, problem.length(entry, key.seed), suite.criteria, checkpoints)
+    path = results.folder / "paces" / key.problem / f"{key.regime}.json"
+    known = pace(path, pace_config(problem.spec, entry), made, lambda: problem.pace(entry, key.seed))
+    length = problem.length(entry, key.seed, known)
+    return {**run(problem, entry, key, length, suite.criteria, checkpoints), "pace": known.to_dict()}
 
 
 def _summary(figures: Mapping[str, Any]) -> str:

@@ -14,7 +14,7 @@ import numpy as np
 
 from offramp.calibrators.curves import Curve, shared_curve
 from offramp.calibrators.scoring import score_table
-from offramp.criteria import CRITERIA
+from offramp.criteria import Criterion
 from offramp.policy import NEVER, Policy
 from offramp.recording import Recording, simulate
 
@@ -39,18 +39,18 @@ class Choice:
     macs_share: float
 
 
-def choose(calibration: Recording, criterion: str, budgets: Sequence[float | None]) -> list[Choice | None]:
+def choose(calibration: Recording, criterion: Criterion, budgets: Sequence[float | None]) -> list[Choice | None]:
     """The most accurate policy within each budget, the cheapest among equals.
 
     Args:
         calibration: samples that neither trained nor will judge.
-        criterion: name of a registered criterion.
+        criterion: scores, and answers.
         budgets: shares of the backbone's MACs; None is no limit.
 
     Returns:
         One choice per budget, None where even the first exit costs more.
     """
-    table = score_table(calibration, CRITERIA[criterion](), None)
+    table = score_table(calibration, criterion, None)
     curve = shared_curve(table)
     plain = table.plain()
     cost = np.append(curve.cost / table.samples, table.cost.plain) / table.cost.plain

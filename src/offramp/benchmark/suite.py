@@ -12,6 +12,7 @@ from typing import Any, Self, TypeVar
 from offramp import regimes
 from offramp.benchmark.baselines import check_baseline
 from offramp.benchmark.networks import check_network
+from offramp.benchmark.results import MATCHES
 from offramp.benchmark.sources import check_source
 from offramp.criteria import CRITERIA
 from offramp.errors import BenchmarkError, OfframpError, closest
@@ -23,6 +24,7 @@ CRITERIA_OF_THE_PAPER = ("max_probability", "entropy", "patience")
 FIT_OPTIONS = (
     "optimizer", "lr", "momentum", "weight_decay", "nesterov", "schedule", "warmup", "precision", "channels_last"
 )  # fmt: skip
+LEARNED = "learned"
 _COUNTS = ("epochs", "batch_size", "train", "calibration", "test")
 
 
@@ -89,13 +91,15 @@ class Entry:
         compute: what it may spend in training, as a multiple of what joint training costs.
         head: exit heads other than the problem's.
         criteria: other names for the suite's criteria, e.g. `{max_probability = "geometric_ensemble"}` for a regime
-            whose exits answer together.
+            whose exits answer together; "learned" is the one that training has taught, see `History.criterion`.
+        match: what its runs have in common with joint training's: "compute", "time", or one run for either.
     """
 
     regime: str | dict[str, Any]
     compute: float = 1.0
     head: str | None = None
     criteria: dict[str, str] = field(default_factory=dict)
+    match: list[str] = field(default_factory=lambda: list(MATCHES))
 
     def make(self) -> Regime:
         """The regime.
@@ -113,7 +117,9 @@ class Entry:
         if self.head is not None:
             yield from _complaint("head", lambda: HEADS[self.head or ""])
         for name in self.criteria.values():
-            yield from _complaint("criteria", lambda name=name: CRITERIA[name])
+            if name != LEARNED:
+                yield from _complaint("criteria", lambda name=name: CRITERIA[name])
+        yield from _match_problems("match", self.match)
 
 
 @dataclass(frozen=True)
@@ -146,7 +152,7 @@ class Suite:
 
         Args:
             path: of the file.
-            quick: take only the problems, regimes and seeds that its table `[quick]` names.
+            quick: take only the problems, regimes, seeds and kinds of match that its table `[quick]` names.
 
         Raises:
             BenchmarkError: it is missing, no TOML, or has mistakes; all of them are named.
@@ -206,9 +212,12 @@ class Suite:
             return self
         for kind in ("problems", "regimes"):
             found.extend(_unknown_names(f"quick.{kind}", table.get(kind, ()), getattr(self, kind)))
+        match = table.get("match", MATCHES)
+        found.extend(_match_problems("quick.match", match))
         if found:
             return self
         regimes = {name: self.regimes[name] for name in table.get("regimes", self.regimes)}
+        regimes = {name: replace(e, match=[how for how in e.match if how in match]) for name, e in regimes.items()}
         # A problem's own list of regimes holds in a short run too, as far as the short run has them.
         problems = {name: self.problems[name] for name in table.get("problems", self.problems)}
         problems = {
@@ -253,6 +262,11 @@ def _complaint(what: str, ask: Any) -> Iterator[str]:
         ask()
     except OfframpError as error:
         yield f"{what}: {error}"
+
+
+def _match_problems(where: str, match: Any) -> Iterator[str]:
+    if not isinstance(match, list | tuple) or not match or not set(match) <= set(MATCHES):
+        yield f"{where} = {match!r}: give a list of at least one of {', '.join(map(repr, MATCHES))}"
 
 
 def _unknown_names(where: str, names: Any, known: Mapping[str, Any]) -> Iterator[str]:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from offramp.benchmark import comparing
 from offramp.benchmark.comparing import Board, Interval, Measure
+from offramp.benchmark.results import MATCHES
 from offramp.benchmark.scoring import COLUMNS
 
 REFERENCE = "joint"
@@ -31,14 +32,15 @@ def levels(board: Board, problem: str, criterion: str) -> str:
             regime,
             *(level(board.level(problem, regime, measure), 100) for measure in measures.values()),
             level(board.level(problem, regime, comparing.seconds), 1),
+            level(board.ratio(problem, regime, REFERENCE, comparing.seconds), 1, digits=2),
             level(board.level(problem, regime, comparing.compute_spent), 1, digits=3),
         ]
         for regime in board.regimes(problem)
     ]
     for baseline in board.baselines(problem):
         accuracy = board.level(problem, baseline, lambda run: run.figures["baseline_accuracy"])
-        rows.append([f"{baseline} (no exits)", *[""] * 4, level(accuracy, 100), "", "", "", ""])
-    return table(["regime", *measures, "seconds", "MACs / budget"], rows)
+        rows.append([f"{baseline} (no exits)", *[""] * 4, level(accuracy, 100), "", "", "", "", ""])
+    return table(["regime", *measures, "seconds", f"seconds / {REFERENCE}'s", "MACs / budget"], rows)
 
 
 def differences(board: Board, problem: str, criterion: str, other: str = REFERENCE) -> str:
@@ -76,23 +78,33 @@ def points(found: Interval) -> str:
 
 def document(board: Board, criteria: Sequence[str]) -> str:
     """All tables of a suite, one section per problem."""
+    boards = {match: board.matched_by(match) for match in MATCHES}
     parts = [PREAMBLE]
-    for problem in board.problems:
-        parts += [f"## {problem}\n", f"{_setting(board, problem)}\n"]
-        for criterion in criteria:
-            parts += [f"### {criterion}\n", levels(board, problem, criterion) + "\n"]
-            parts += [differences(board, problem, criterion) + "\n"]
+    for problem in dict.fromkeys(name for one in boards.values() for name in one.problems):
+        there = {match: one for match, one in boards.items() if problem in one.problems}
+        parts += [f"## {problem}\n", f"{_setting(next(iter(there.values())), problem)}\n"]
+        for match, one in there.items():
+            parts += _section(one, problem, match, criteria)
     return "\n".join(parts)
 
 
-PREAMBLE = """# Training regimes at equal compute
+def _section(board: Board, problem: str, match: str, criteria: Sequence[str]) -> list[str]:
+    parts = []
+    for criterion in criteria:
+        parts += [f"### {criterion}, equal {match}\n", levels(board, problem, criterion) + "\n"]
+        parts += [differences(board, problem, criterion) + "\n"]
+    return parts
+
+
+PREAMBLE = """# Training regimes at equal compute, and for equal time
 
 Test accuracy in per cent within 25, 50, 75 and 100 % of the backbone's MACs, without limit ("max"), and of the final
 exit; "area" is the mean accuracy over budgets from 25 to 100 %. Thresholds were chosen on calibration samples; test
 samples were used once per run. Levels are means over seeds ± half of their 95 % interval; differences are paired by
 seed, in points, with 95 % intervals (Student's t), which are not corrected for their number. "MACs / budget" is what
-training spent of what it might spend, forward and backward. The early exits of "backbone-long" never learned: it is the
-control for the final exit.
+training spent of what it might spend at equal compute, forward and backward. For equal time, training was scaled by
+what a step takes beside one of joint training, measured beforehand; "seconds / joint's" is what came of it, by seed.
+The early exits of "backbone-long" never learned: it is the control for the final exit.
 """
 
 

@@ -24,7 +24,7 @@ def regimes(
     tables: Annotated[bool, Parameter(negative=(), show_default=False)] = False,
     common: Common = Common(),  # noqa: B008 - frozen, so sharing it is safe
 ) -> None:
-    """Compare training regimes at equal compute, with paired seeds.
+    """Compare training regimes at equal compute and for equal time, with paired seeds.
 
     Every run (a regime on a problem with a seed) writes one JSON file below the results folder. A run that is there
     is not done again, so an interrupted suite goes on with the same command, and several machines share one folder by

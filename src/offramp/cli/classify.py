@@ -25,6 +25,8 @@ def classify(
             class.
         options: everything else.
     """
+    network = replace(options.network, arch=options.network.arch.lower())
+    options = replace(options, network=network)
     common = replace(options.common, device=device_of(options))
     from offramp.cli.session import Session
     from offramp.cli.steps.classification import running
@@ -35,13 +37,14 @@ def classify(
 def device_of(options: ClassifyOptions) -> str:
     """The device that --cpu, --gpus and --device ask for together.
 
+    As in Distiller, --cpu overrules --gpus, and --gpus means the CPU where torch can use no GPU.
+
     Raises:
         UsageError: they contradict each other, or ask for several.
     """
     asked, gpus, cpu = options.common.device, options.images.gpus, options.images.cpu
-    given = [flag for flag, on in (("--cpu", cpu), ("--gpus", gpus), ("--device", asked != "auto")) if on]
-    if len(given) > 1:
-        raise UsageError(f"{' and '.join(given)}: give one of them.")
+    if asked != "auto" and (cpu or gpus):
+        raise UsageError(f"--device {asked} and {'--cpu' if cpu else f'--gpus {gpus}'}: give one of them.")
     if cpu:
         return "cpu"
     if gpus is None:
@@ -50,4 +53,6 @@ def device_of(options: ClassifyOptions) -> str:
         raise UsageError(
             f"--gpus {gpus}: give the number of one GPU, e.g. --gpus 0. Several are not used by one process."
         )
-    return f"cuda:{gpus}"
+    import torch
+
+    return f"cuda:{gpus}" if torch.cuda.is_available() else "cpu"

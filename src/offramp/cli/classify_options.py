@@ -92,7 +92,7 @@ class TrainingOptions:
 class ImageOptions:
     """How the images are divided and read."""
 
-    validation_split: Annotated[float, _named("--validation-split", "--vs")] = 0.1
+    validation_split: Annotated[float, _named("--validation-split", "--valid-size", "--vs")] = 0.1
     """Share of the training images held out for validation; with --calibrate, as many again for that."""
     train_size: Annotated[float, _named("--effective-train-size", "--etrs")] = 1.0
     """Share of the training split that is used."""
@@ -103,9 +103,9 @@ class ImageOptions:
     workers: Annotated[int, _named("--workers", "-j")] = 4
     """Processes that prepare images; no more than there are cores, and none for images that fit in memory."""
     gpus: str | None = None
-    """Number of the GPU to use, as torch counts them: one."""
+    """Number of the GPU to use, as torch counts them: one. Where there is none, the CPU is used, with a note."""
     cpu: Annotated[bool, Switch] = False
-    """Use no GPU."""
+    """Use no GPU, whatever --gpus says."""
 
 
 @Parameter(name="*", group="Output")

@@ -26,6 +26,8 @@ def compress(
     tuning_lr: float = 0.02,
     validation: int | float | None = None,
     calibration: int | float | None = None,
+    deployed: Annotated[bool, Parameter(negative=(), show_default=False)] = False,
+    budget: float | None = None,
     export: List = None,
     out: Path | None = None,
     resume: Annotated[bool, Parameter(negative=(), show_default=False)] = False,
@@ -46,6 +48,8 @@ def compress(
         tuning_lr: learning rate while the compressed network trains.
         validation: size of the validation split, as a count or a share of the training part, with --arch.
         calibration: size of the calibration split, likewise; it is left untouched, for exits that come later.
+        deployed: watch the accuracy with exits taken by the run's policy, not that of the last exit; with --model.
+        budget: watch the accuracy that exits reach at these mean MACs, a share of the plain network's; with --model.
         export: write the small network as pt2, onnx, or both.
         out: folder for results; by default runs/compressed-ARCH-DATA-seedSEED, or in the run.
         resume: continue what was interrupted in the folder.
@@ -58,6 +62,10 @@ def compress(
         raise UsageError("Give exactly one of --arch (a network of the zoo) and --model (a run folder).")
     if (data is None) == (arch is not None):
         raise UsageError("With --arch, name a data set; with --model, none: the run has its own.")
+    if (deployed or budget is not None) and model is None:
+        raise UsageError("--deployed and --budget are about exits, which --arch has none of: give a run with --model.")
+    if deployed and budget is not None:
+        raise UsageError("Give one of --deployed (a fixed policy) and --budget (thresholds chosen anew).")
     session = Session(common)
     subject = (
         compression.of_run(model, batch_size)
@@ -66,5 +74,13 @@ def compress(
             str(arch), str(data), session.seed(), (validation, calibration), epochs, batch_size, lr
         )
     )
-    task = compression.Task(subject, config, tuning_lr, tuple(export or ()), out or subject.default_out, resume)
+    task = compression.Task(
+        subject,
+        config,
+        tuning_lr,
+        tuple(export or ()),
+        out or subject.default_out,
+        resume,
+        compression.watched(subject, deployed, budget),
+    )
     session.deliver(compression.run(task, session))

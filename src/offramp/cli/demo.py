@@ -35,7 +35,7 @@ class DemoRecipe:
     data: str = "fashion-mnist"
     arch: str = "resnet_small"
     head: str = "sdn_pool"
-    epochs: int = 8
+    epochs: int = 10
     batch_size: int = 128
     lr: float | None = None
     warmup: float = 1.0

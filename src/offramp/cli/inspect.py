@@ -20,6 +20,8 @@ def inspect(
 ) -> None:
     """List the places where a model can be cut, with cumulative MACs, parameters and what crosses the cut.
 
+    Of a network with exits of its own, such as resnet20_cifar_earlyexit, its exits and their cost are listed first.
+
     Args:
         model: network of the zoo, timm:NAME, hf:ARCHITECTURE or hf:FOLDER, or package.module:factory, a callable
             without arguments (or a module).

@@ -3,6 +3,7 @@
 | name | the model |
 |---|---|
 | `resnet20_cifar` | a network of the zoo |
+| `resnet20_cifar_earlyexit` | the same with the exits it was published with, where a command says so |
 | `timm:resnet18` | a network of timm |
 | `hf:bert` | a small network of a Hugging Face architecture |
 | `hf:path/to/folder` | the classifier saved there by Hugging Face's `save_pretrained` |
@@ -25,6 +26,7 @@ from torch import Tensor, nn
 from offramp import zoo
 from offramp.cli.failures import UsageError
 from offramp.errors import closest
+from offramp.exit_model import ExitModel
 
 Shape = tuple[int, ...]
 Resolved = tuple[nn.Module, Any]
@@ -69,16 +71,45 @@ def resolve(name: str, shape: Shape | None = None) -> Resolved:
     return model.eval(), example
 
 
+def twin(name: str, shape: Shape | None = None) -> ExitModel | None:
+    """The network with its published exits, in evaluation mode, where the name is `NAME_earlyexit`; else None.
+
+    Args:
+        name: of any model.
+        shape: of one input, as for `resolve`.
+
+    Raises:
+        UsageError: the shape is not one of images.
+    """
+    if name not in zoo.names() or not zoo.is_early_exit(name):
+        return None
+    channels, height, width = _image_shape_for(name, shape)
+    return zoo.build_with_exits(name, in_channels=channels, image_size=(height, width)).eval()
+
+
 def _zoo(name: str, shape: Shape | None) -> Resolved:
     if name not in zoo.ARCHITECTURES:
-        raise UsageError(
-            f"There is no architecture '{name}' in the zoo. {closest(name, zoo.ARCHITECTURES)} Other models are "
-            "written timm:NAME, hf:NAME, or package.module:factory."
-        )
+        raise UsageError(_no_such_network(name))
+    channels, height, width = _image_shape_for(name, shape)
+    return zoo.build(name, in_channels=channels, image_size=(height, width)), _images((channels, height, width))
+
+
+def _no_such_network(name: str) -> str:
+    if name in zoo.names():
+        plain, cuts = zoo.plain_name(name), " ".join(zoo.published_exits(name))
+        return f"{name} is {plain} with exits behind {cuts}: here say {plain} --at {cuts}."
+    return (
+        f"There is no architecture '{name}' in the zoo. {closest(name, zoo.names())} Other models are written "
+        "timm:NAME, hf:NAME, or package.module:factory."
+    )
+
+
+def _image_shape_for(name: str, shape: Shape | None) -> tuple[int, int, int]:
+    """Channels, height and width of a network's images."""
     shape = shape or zoo.images_for(name).shape
     if len(shape) != 3:
         raise UsageError(f"{name} takes images; --input {shape} must be channels, height and width, e.g. 3,32,32.")
-    return zoo.build(name, in_channels=shape[0], image_size=(shape[1], shape[2])), _images(shape)
+    return shape
 
 
 def _timm(name: str, shape: Shape | None) -> Resolved:

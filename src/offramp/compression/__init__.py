@@ -9,6 +9,7 @@ from offramp.compression.creation import (
     create_accuracy_aware_training_loop,
     create_compressed_model,
 )
+from offramp.compression.deployed import BudgetedAccuracy, DeployedAccuracy
 from offramp.compression.loops import LOOPS, AdaptiveCompressionLevel, EarlyExit, Loop, RateSearch, Stop
 from offramp.compression.outcome import Interrupted, LoopStatistics, Outcome, Record
 from offramp.compression.reading import ConfigurationError
@@ -22,11 +23,13 @@ __all__ = [
     "AccuracyAwareTrainingLoop",
     "AdaptiveCompressionLevel",
     "Algorithm",
+    "BudgetedAccuracy",
     "CompressionStatistics",
     "Compressor",
     "Configuration",
     "ConfigurationError",
     "Controller",
+    "DeployedAccuracy",
     "DivergedError",
     "EarlyExit",
     "Interrupted",

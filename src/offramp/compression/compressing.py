@@ -6,6 +6,7 @@ import inspect
 import os
 from collections.abc import Callable, Iterable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from torch import Tensor, nn
 from offramp.backbones import evaluating
 from offramp.compression.combination import conflicts
 from offramp.compression.configuration import configuration_of
+from offramp.compression.controller import Controller
 from offramp.compression.creation import HIGHEST_RATE, create_compressed_model
 from offramp.compression.loops import Bounds, EarlyExit, Loop
 from offramp.compression.outcome import Outcome
@@ -56,7 +58,8 @@ def compress(
         config: path of a configuration in JSON or JSON5, its content as a dict, an algorithm, or several.
         train_epoch: `(controller, model, epoch=, optimizer=, lr_scheduler=)`; trains one epoch. It calls
             `controller.scheduler.step()` before, and adds `controller.loss()` in, every step.
-        validate: `(model, epoch=)`; gives the metric.
+        validate: `(model, epoch=)`, or `(model, epoch=, controller=)`; gives the metric. The controller is None for the
+            model before it is compressed.
         configure_optimizers: `(model)`, or `()`; gives a fresh optimizer and learning-rate scheduler (or None).
         loop: from `offramp.compression`; by default that of the configuration, else `EarlyExit()`.
         baseline: metric of the model before it is compressed; by default it is validated first.
@@ -104,7 +107,11 @@ def compress(
     controller, compressed = create_compressed_model(
         model, configuration, data=data, loss=loss, example=example, seed=seed
     )
-    callbacks = replace(callbacks, configure_optimizers=_without_arguments(configure_optimizers, compressed))
+    callbacks = replace(
+        callbacks,
+        configure_optimizers=_without_arguments(configure_optimizers, compressed),
+        validate=_with_controller(validate, controller),
+    )
     return Runner(controller, loop, tolerance, callbacks, options).run()
 
 
@@ -136,3 +143,12 @@ def _without_arguments(configure: Callable[..., Any] | None, model: nn.Module) -
     except (TypeError, ValueError):
         takes_model = False
     return (lambda: configure(model)) if takes_model else configure
+
+
+def _with_controller(validate: Callable[..., Any], controller: Controller) -> Callable[..., Any]:
+    """A function that takes the controller gets it: what a model will cost once it is stripped is known there."""
+    try:
+        takes_controller = "controller" in inspect.signature(validate).parameters
+    except (TypeError, ValueError):
+        takes_controller = False
+    return partial(validate, controller=controller) if takes_controller else validate

@@ -46,6 +46,13 @@ class _Integer:
         return self.bias_values.to(self.bias_scale.dtype) * self.bias_scale
 
 
+def learned_numbers(model: nn.Module) -> int:
+    """Numbers that a model has learned: parameters, and the integers that some of them became."""
+    twins = [module for module in model.modules() if isinstance(module, _Integer)]
+    became = [values for twin in twins for values in (twin.integers, twin.bias_values) if values is not None]
+    return sum(values.numel() for values in (*model.parameters(), *became))
+
+
 class IntegerLinear(_Integer, nn.Linear):  # type: ignore[misc, override]
     """`nn.Linear` of integers."""
 

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from offramp.backbones import arguments, device_of, evaluating, map_tensors
+from offramp.compression.integers import learned_numbers
 from offramp.cost import count_macs
 from offramp.latency import Timing, measure
 
@@ -41,7 +42,7 @@ class Size:
             macs = count_macs(lambda: model(*args, **kwargs))
         file = io.BytesIO()
         torch.save(model.state_dict(), file)
-        return cls(sum(p.numel() for p in model.parameters()), macs or None, file.getbuffer().nbytes)
+        return cls(learned_numbers(model), macs or None, file.getbuffer().nbytes)
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from dataclasses import MISSING, fields
 
 from offramp.criteria.always import Always
 from offramp.criteria.by_class import ClassFloors, ClassThresholds
+from offramp.criteria.cascade import Cascade
 from offramp.criteria.certainty import Certainty
 from offramp.criteria.coarse import Coarse
 from offramp.criteria.compositions import AllOf, AnyOf
@@ -35,6 +36,7 @@ __all__ = [
     "AllOf",
     "Always",
     "AnyOf",
+    "Cascade",
     "Certainty",
     "ClassFloors",
     "ClassThresholds",

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from typing import Self
 
+import torch
 from torch import Tensor, nn
 
 from offramp.errors import AttachError
@@ -37,9 +39,14 @@ class PooledLinear(ExitHead):
 
     def forward(self, features: Tensor) -> Tensor:
         """Logits `[n, classes]`."""
-        if features.ndim == 3:
-            features = features.mean(dim=1)
-        elif features.ndim > 3:
-            features = features.mean(dim=tuple(range(2, features.ndim)))
+        if features.ndim >= 3:
+            features = self._mean(features, (1,) if features.ndim == 3 else tuple(range(2, features.ndim)))
         logits: Tensor = self.linear(features)
         return logits
+
+    def _mean(self, features: Tensor, dims: tuple[int, ...]) -> Tensor:
+        if not self.training or features.dtype != torch.float32:
+            return features.mean(dim=dims)
+        # The gradient of a sum is a view, that of a mean as large as the features: twice the time of the backward pass.
+        # Narrower types would overflow.
+        return features.sum(dim=dims) / math.prod(features.shape[dim] for dim in dims)

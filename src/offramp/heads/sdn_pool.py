@@ -16,8 +16,11 @@ from offramp.heads.head import ExitHead, register
 class SdnPool(ExitHead):
     """`logits = W (s max_pool(x) + (1 - s) avg_pool(x)) + b`, `s = sigmoid(mix)` learned, pooled to at most 4 x 4.
 
-    Source: Kaya et al. 2019 (Shallow-Deep Networks), section 4. Differs in that the pooling is adaptive, so that any
-    input size works, and `mix` starts at 0 (an even mix) instead of at a random number.
+    The windows are of one size, a fixed distance apart, and cover the map; where it does not divide by 4, neighbours
+    overlap. One kernel does that, which adaptive pooling, whose windows differ, is not in any compiler or exporter.
+
+    Source: Kaya et al. 2019 (Shallow-Deep Networks), section 4, whose windows do not overlap, so that maps of different
+    sizes give different numbers of features. `mix` starts at 0 here (an even mix) instead of at a random number.
 
     Args:
         channels: number of channels.
@@ -50,27 +53,19 @@ class SdnPool(ExitHead):
 
     def forward(self, features: Tensor) -> Tensor:
         """Logits `[n, classes]`."""
-        share = torch.sigmoid(self.mix)
-        largest = max_pool_to(features, self.pooled)
-        mean = functional.adaptive_avg_pool2d(features, self.pooled)
-        logits: Tensor = self.linear((share * largest + (1 - share) * mean).flatten(1))
+        kernel, stride = zip(*map(windows, features.shape[-2:], self.pooled), strict=True)
+        largest = functional.max_pool2d(features, kernel, stride)
+        mean = functional.avg_pool2d(features, kernel, stride)
+        logits: Tensor = self.linear((mean + torch.sigmoid(self.mix) * (largest - mean)).flatten(1))
         return logits
 
 
-def max_pool_to(images: Tensor, size: tuple[int, int]) -> Tensor:
-    """Adaptive maximum pooling `[n, c, h, w] -> [n, c, *size]`, of operations that every exporter and compiler knows.
+def windows(length: int, count: int) -> tuple[int, int]:
+    """Size and distance of `count` windows of one size that cover a length exactly.
 
-    ONNX has no adaptive maximum pooling. Where the sizes divide, it is a pooling with fixed kernels, which is also
-    faster; elsewhere the windows overlap by one, and rows and then columns are reduced window by window.
+    Example:
+        >>> windows(28, 4), windows(14, 4), windows(7, 4)
+        ((7, 7), (5, 3), (4, 1))
     """
-    height, width = images.shape[-2:]
-    if height % size[0] == 0 and width % size[1] == 0:
-        return functional.max_pool2d(images, (height // size[0], width // size[1]))
-    rows = [images[..., a:b, :].amax(dim=-2) for a, b in _windows(height, size[0])]
-    by_row = torch.stack(rows, dim=-2)
-    return torch.stack([by_row[..., a:b].amax(dim=-1) for a, b in _windows(width, size[1])], dim=-1)
-
-
-def _windows(length: int, count: int) -> list[tuple[int, int]]:
-    """Where the windows of an adaptive pooling begin and end."""
-    return [(i * length // count, -(-(i + 1) * length // count)) for i in range(count)]
+    distance = length // count
+    return length - (count - 1) * distance, distance

@@ -8,6 +8,7 @@ from offramp.regimes.alternating import Alternating
 from offramp.regimes.backbone_alone import BackboneAlone
 from offramp.regimes.boosted import Boosted
 from offramp.regimes.branch_wise import BranchWise
+from offramp.regimes.cascaded_heads import CascadedHeads
 from offramp.regimes.confidence_gated import ConfidenceGated
 from offramp.regimes.disjoint import Disjoint
 from offramp.regimes.feature_hints import FeatureHints
@@ -33,6 +34,7 @@ __all__ = [
     "BackboneAlone",
     "Boosted",
     "BranchWise",
+    "CascadedHeads",
     "ConfidenceGated",
     "Disjoint",
     "ExitLoss",

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from offramp.criteria import Criterion, GeometricEnsemble
 from offramp.regimes.losses import FIRST, ExitLoss, Losses, Step, WeightedCrossEntropy
 
 
@@ -28,6 +29,10 @@ class EnsembleCrossEntropy(ExitLoss):
     def __call__(self, logits: Sequence[Tensor], labels: Tensor, step: Step = FIRST) -> Losses:
         """See `ExitLoss`."""
         return self.inner(self.answers(logits), labels, step)
+
+    def criterion(self) -> Criterion:
+        """The geometric ensemble, whose answer is that of the mean of log-probabilities, and of the sum of logits."""
+        return GeometricEnsemble()
 
     def check(self, exits: int) -> None:
         """See `ExitLoss.check`."""

@@ -43,7 +43,7 @@ class GeometricEnsembling(Wrapping):
             source.
 
     Source: Wolczyk et al. 2021 (Zero Time Waste), the geometric ensemble. Differs in that the members have equal
-    weights, and that heads do not see the earlier heads' outputs (no cascade connections).
+    weights. `CascadedHeads` adds the cascade connections.
     """
 
     base: Regime = DISJOINT

@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
+from offramp.criteria import Certainty, Criterion
 from offramp.errors import TrainingError
 from offramp.regimes.joint import JOINT
 from offramp.regimes.losses import FIRST, ExitLoss, Losses, Step, Sum
@@ -33,6 +34,10 @@ class CertaintyLoss(ExitLoss):
         terms = [F.mse_loss(z.mean(dim=-1).sigmoid(), (z.argmax(dim=-1) == labels).to(z.dtype)) for z in logits[:-1]]
         total = self.weight * torch.stack(terms).mean()
         return Losses(total=total, exits=torch.stack([*terms, terms[-1].new_zeros(())]).detach())
+
+    def criterion(self) -> Criterion:
+        """What reads the certainty."""
+        return Certainty()
 
     def check(self, exits: int) -> None:
         """See `ExitLoss.check`."""

@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
+from offramp.criteria import Criterion
 from offramp.errors import TrainingError
 
 
@@ -75,6 +76,10 @@ class ExitLoss(ABC):
     def answers(self, logits: Sequence[Tensor]) -> Sequence[Tensor]:
         """What each exit answers when it is trained so, `[n, classes]`: its logits, unless it answers with others."""
         return logits
+
+    def criterion(self) -> Criterion | None:
+        """The criterion that answers as the exits were trained to; None where their own logits answer."""
+        return None
 
     def check(self, exits: int) -> None:  # noqa: B027 - most losses fit any number of exits
         """Refuses a model with another number of exits than the loss is for.
@@ -153,6 +158,10 @@ class Sum(ExitLoss):
     def answers(self, logits: Sequence[Tensor]) -> Sequence[Tensor]:
         """Those of the first part."""
         return self.parts[0].answers(logits)
+
+    def criterion(self) -> Criterion | None:
+        """The first that a part has."""
+        return next((found for found in (part.criterion() for part in self.parts) if found is not None), None)
 
     def check(self, exits: int) -> None:
         """See `ExitLoss.check`."""

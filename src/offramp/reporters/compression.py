@@ -62,13 +62,16 @@ def lead(result: Result) -> str:
 def size_rows(result: Result) -> Iterator[tuple[str, str, str, str]]:
     """Name, before, after and ratio of everything that was measured; nothing where nothing was."""
     if "test" in result:
-        before, after = result["test"]["before"], result["test"]["after"]
+        test = result["test"]
+        before, after = test["before"], test["after"]
         yield (
-            "test accuracy",
+            "test accuracy" if "watched" not in test else "test accuracy, exits taken",
             wording.percent(before),
             wording.percent(after),
             f"{wording.points(after - before)} points",
         )
+        if "mean_macs" in test:
+            yield _row("mean MACs, exits taken", test["mean_macs"]["before"], test["mean_macs"]["after"])
     if "size" not in result:
         return
     size = result["size"]

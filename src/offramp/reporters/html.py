@@ -32,6 +32,7 @@ def render(results: Results) -> str:
             [
                 _tradeoff(results),
                 _exits(results),
+                _levels(results),
                 _certificate(results),
                 _speed(results),
                 _reliability(results),
@@ -105,9 +106,7 @@ def _card(name: str, value: str, note: str) -> Markup:
 
 def _speed_card(speed: Speed) -> Markup:
     times = f"{wording.milliseconds(speed.exits.median)} per sample, plain {wording.milliseconds(speed.plain.median)}"
-    return _card(
-        f"Speed at batch {speed.batch}", f"{1 / speed.ratio:.2f}x", f"measured: {times}, {speed.source.device}"
-    )
+    return _card(f"Speed, {speed.calls}", f"{1 / speed.ratio:.2f}x", f"measured: {times}, {speed.source.device}")
 
 
 # ---- the sections
@@ -149,6 +148,27 @@ def _exits(results: Results) -> Markup:
         _shares_bar(rows),
         table(headers, [_exit_row(row) for row in rows], caption, words=2),
     )
+
+
+def _levels(results: Results) -> Markup:
+    if results.levels is None:
+        return Markup("")
+    headers = ("Answered with", "Possible answers", "Samples", "Share", "Right")
+    rows = [
+        (
+            wording.answered_with(row.level),
+            f"{row.groups}",
+            f"{row.samples:,}",
+            wording.percent(row.share, 1),
+            wording.percent(row.accuracy),
+        )
+        for row in results.levels.rows
+    ]
+    caption = (
+        f"{results.levels.source.describe()}. An early exit answers as finely as it is sure. Right: the sample belongs "
+        "to what it is answered with. All other accuracies on this page are of the likeliest class."
+    )
+    return section("Answers by level", table(headers, rows, caption))
 
 
 def _exit_row(row: ExitFigures) -> tuple[object, ...]:
@@ -220,7 +240,7 @@ def _speed(results: Results) -> Markup:
         return Markup("")
     rows = [
         (
-            f"{speed.batch}",
+            speed.calls,
             _spread(speed.plain.median, speed.plain.low, speed.plain.high),
             _spread(speed.exits.median, speed.exits.low, speed.exits.high),
             f"{speed.ratio:.3f}",
@@ -231,7 +251,7 @@ def _speed(results: Results) -> Markup:
         for speed in results.speed
     ]
     first = results.speed[0]
-    headers = ("Batch", "Plain, ms per sample", "With exits, ms", "Ratio", "Speed", "Samples timed", "Of them leave, %")
+    headers = ("Calls", "Plain, ms per sample", "With exits, ms", "Ratio", "Speed", "Samples timed", "Of them leave, %")
     caption = (
         f"{first.source.split} split, seed {first.source.seed}, {first.source.device}. "
         f"Median (10 % to 90 % quantile) of {first.rounds} rounds, both networks in turns; the timed samples leave in "
@@ -299,7 +319,19 @@ def _learning(results: Results) -> Markup:
         return Markup("")
     best = "" if run.best_epoch is None else f" The weights of epoch {run.best_epoch} were kept (dotted line)."
     caption = f"{run.source.describe()}. {len(run.accuracy)} epochs in {run.seconds:.0f} s.{best}"
-    return section("Training", picture(figures.learning(run), caption))
+    return section("Training", _guard(results), picture(figures.learning(run), caption))
+
+
+def _guard(results: Results) -> Markup:
+    """Loud where the final exit lost more than chance explains."""
+    found = results.final_exit
+    if found is None:
+        return Markup("")
+    loud = {"class_": "notice", "role": "alert"} if found.check.worse else {}
+    said = (
+        f"{wording.final_exit(found)} {found.source.describe().capitalize()}; {100 * found.check.level:g} % interval."
+    )
+    return tag("p", said, **loud)
 
 
 def _provenance(results: Results) -> Markup:

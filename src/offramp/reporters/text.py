@@ -8,6 +8,7 @@ from rich.table import Table
 
 from offramp.reporters import wording
 from offramp.reporters.results import Results
+from offramp.reporters.results.levels import Levels
 
 
 def render(results: Results) -> RenderableType:
@@ -45,7 +46,7 @@ def _summary(results: Results) -> Table:
     )
     for speed in results.speed:
         table.add_row(
-            f"time, batch {speed.batch}",
+            f"time, {speed.calls}",
             wording.milliseconds(speed.plain.median),
             wording.milliseconds(speed.exits.median),
             wording.faster(speed),
@@ -80,11 +81,23 @@ def _sentences(results: Results) -> list[str]:
             sentences.append(f"This assumes: {results.certificate.assumption}.")
         if results.certificate.caution:
             sentences.append(results.certificate.caution)
+    if results.levels is not None:
+        sentences.append(_answered(results.levels))
+    if results.final_exit is not None:
+        sentences.append(wording.final_exit(results.final_exit))
     if results.agreement is not None:
         sentences.append(wording.agreement(results.agreement))
     if results.provenance.looks > 1:
         sentences.append(f"The test split was evaluated {results.provenance.looks} times in this run.")
     return [escape(sentence) for sentence in sentences]
+
+
+def _answered(levels: Levels) -> str:
+    shares = ", ".join(
+        f"{wording.answered_with(row.level)} {wording.percent(row.share, 1)} ({wording.percent(row.accuracy)} right)"
+        for row in levels.rows
+    )
+    return f"Answered with: {shares}."
 
 
 def _table(title: str, caption: str) -> Table:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from offramp.reporters.results.agreement import Agreement
 from offramp.reporters.results.document import Results
+from offramp.reporters.results.final_exit import FinalExit
 from offramp.reporters.results.speed import Speed
 
 NOT_APPLICABLE = "n/a"
@@ -73,6 +74,22 @@ def faster(speed: Speed) -> str:
         `ratio = 0.4` reads "2.50x faster", `ratio = 1.1` reads "1.10x slower".
     """
     return f"{1 / speed.ratio:.2f}x faster" if speed.ratio <= 1 else f"{speed.ratio:.2f}x slower"
+
+
+def final_exit(found: FinalExit) -> str:
+    """What training with exits did to the final exit, and what to do where it lost."""
+    advice = " Disjoint training leaves the final exit as it is." if found.check.worse else ""
+    return f"{found.check.sentence()}{advice}"
+
+
+def answered_with(level: int) -> str:
+    """What samples of a level are answered with.
+
+    Example:
+        >>> answered_with(0), answered_with(2)
+        ('class', 'group, level 2')
+    """
+    return f"group, level {level}" if level else "class"
 
 
 def agreement(found: Agreement) -> str:

@@ -42,8 +42,9 @@ def deploy(
         model: from `attach`.
         policy: from `calibrate(...).unwrap()`, made by hand, or `always(exit=...)`.
         backend: "eager" runs the model itself, as it is at each call. "compile", "aoti", "onnxruntime" and "openvino"
-            run a copy that is compiled now, checked against the model, and does not follow it when it changes. "auto"
-            makes all that are installed, measures them, and takes for every segment and batch size the fastest.
+            run a copy that is compiled now, checked against the model, and does not follow it when it changes;
+            "cudagraphs" records one on a GPU. "auto" makes all that can run here, measures them, and takes for every
+            segment and batch size the fastest.
         dtype: torch.float16 or torch.bfloat16 to run a copy in half precision; inputs are converted, the gate computes
             in fp32. Decisions are then no longer exactly those that the policy was calibrated on.
         channels_last: run a copy whose images are laid out with their channels last; inputs are converted.

@@ -15,6 +15,13 @@ def going_on(score: Tensor, threshold: float) -> Tensor:
     return (~(score > threshold)).nonzero().squeeze(1)
 
 
+def written(answers: Tensor, rows: Tensor, logits: Tensor) -> Tensor:
+    """Answers `[n, classes]` with the logits `[r, classes]` in their rows `[r]`; in place where the dtypes allow it."""
+    # Where exits differ in dtype (a backbone in half precision that ends in `.float()`), the wider one is kept.
+    dtype = torch.promote_types(answers.dtype, logits.dtype)
+    return answers.to(dtype).index_copy_(0, rows, logits.to(dtype))
+
+
 class Ledger:
     """Takes the answers at each stop and says which rows go on.
 
@@ -66,9 +73,7 @@ class Ledger:
             self.logits = logits.clone()
             self._exits = torch.full((len(logits),), exit, device=logits.device)
         else:
-            # Where exits differ in dtype (a backbone in half precision that ends in `.float()`), the wider one is kept.
-            dtype = torch.promote_types(self.logits.dtype, logits.dtype)
-            self.logits = self.logits.to(dtype).index_copy_(0, self._rows, logits.to(dtype))
+            self.logits = written(self.logits, self._rows, logits)
             self._exits[self._rows] = exit
 
     def decisions(self) -> Decisions:

@@ -11,6 +11,7 @@ from torch import Tensor
 from offramp.decisions import Decisions
 from offramp.errors import StageError
 from offramp.runtimes.ledger import Ledger
+from offramp.runtimes.rows import rows_for
 from offramp.runtimes.runtime import Runtime
 from offramp.runtimes.tuning import Tuning
 from offramp.segments import Entrance, Plan
@@ -46,6 +47,7 @@ class StagedRuntime(Runtime):
         self.entrance = entrance
         self.backend = backend
         self.tuning = tuning
+        self.rows = rows_for(backend)
 
     @torch.no_grad()
     def __call__(self, inputs: Any) -> Decisions:
@@ -59,8 +61,7 @@ class StagedRuntime(Runtime):
                 continue
             if len(index) == 0:
                 break
-            # Plain indexing, unlike index_select, keeps the channels-last layout.
-            tensors = [t[index] for t in tensors]
+            tensors = self.rows.keep(tensors, index)
         return ledger.decisions()
 
     def run(self, k: int, tensors: Sequence[Tensor]) -> tuple[Tensor, Tensor | None, Sequence[Tensor]]:

@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from offramp.criteria import criterion_from_dict
 from offramp.documents import DocumentKind
 from offramp.errors import TrainingError
 from offramp.training.guard import FinalExitCheck
@@ -25,6 +26,11 @@ FILE_NAME = "checkpoint.pt"
 Weights = dict[str, Tensor]
 
 
+def copied(module: nn.Module) -> Weights:
+    """A copy of a module's state dict."""
+    return {name: value.detach().clone() for name, value in module.state_dict().items()}
+
+
 @dataclass
 class Best:
     """The best epoch of a phase so far.
@@ -33,11 +39,13 @@ class Best:
         epoch: counted from 1 through all phases.
         value: its monitored value, the mean validation accuracy of the exits that the phase watches.
         weights: the model's state dict after it.
+        loss: that of the modules of the phase's loss.
     """
 
     epoch: int
     value: float
     weights: Weights
+    loss: Weights = field(default_factory=dict)
 
 
 @dataclass
@@ -55,6 +63,7 @@ class RunState:
         stopped: why it ended, "running" until then.
         alone: `[n]` bool, which validation samples the backbone alone has right; None where nobody asked.
         final_exit: see `History`.
+        criterion: see `History`; as plain data.
     """
 
     phase: int = 0
@@ -67,18 +76,20 @@ class RunState:
     stopped: Stop = "running"
     alone: Tensor | None = None
     final_exit: FinalExitCheck | None = None
+    criterion: dict[str, Any] | None = None
 
     def history(self) -> History:
         """The history so far."""
         seconds = sum(row.seconds for row in self.rows)
-        return History(tuple(self.rows), self.best_epoch, self.stopped, seconds, self.final_exit)
+        criterion = None if self.criterion is None else criterion_from_dict(self.criterion)
+        return History(tuple(self.rows), self.best_epoch, self.stopped, seconds, self.final_exit, criterion)
 
     def enter(
         self,
         row: EpochRow,
         epochs: int,
         patience: int | None,
-        weights: Callable[[], Weights],
+        weights: Callable[[], tuple[Weights, Weights]],
         watched: Sequence[int] | None = None,
     ) -> Stop:
         """Counts a finished epoch.
@@ -88,7 +99,7 @@ class RunState:
             epochs: length of its phase.
             patience: epochs without improvement after which an exit is out of patience; one that improves later is
                 back. The phase ends when all are out at once.
-            weights: copies the model's state dict; called when the epoch is the best of its phase.
+            weights: copies the state dicts of the model and of the loss; called when the epoch is the phase's best.
             watched: the exits that count, all by default.
 
         Returns:
@@ -103,7 +114,7 @@ class RunState:
         out = patience is not None and bool(self.waited) and min(self.waited) >= patience
         return "patience" if out else "running"
 
-    def _judge(self, epoch: int, accuracy: Sequence[float], weights: Callable[[], Weights]) -> None:
+    def _judge(self, epoch: int, accuracy: Sequence[float], weights: Callable[[], tuple[Weights, Weights]]) -> None:
         """Keeps each exit's own counter, and the weights of the epoch with the best mean."""
         peaks = self.peaks or [-1.0] * len(accuracy)
         waited = self.waited or [0] * len(accuracy)
@@ -111,7 +122,7 @@ class RunState:
         self.peaks = [max(pair) for pair in zip(accuracy, peaks, strict=True)]
         value = sum(accuracy) / len(accuracy)
         if self.best is None or value > self.best.value:
-            self.best = Best(epoch, value, weights())
+            self.best = Best(epoch, value, *weights())
             self.best_epoch = epoch
 
     def next_phase(self) -> None:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+from offramp.criteria import Criterion, criterion_from_dict
 from offramp.documents import DocumentKind
 from offramp.errors import FileFormatError
 from offramp.training.guard import FinalExitCheck
@@ -90,6 +91,7 @@ class History:
         seconds: wall time of all epochs, those before a resume included.
         final_exit: the final exit beside the backbone alone, where a phase trained the backbone alone, or the regime
             began with a trained one, and there is validation data.
+        criterion: that answers as the exits were trained to; None where their own logits answer, and any will do.
     """
 
     rows: tuple[EpochRow, ...]
@@ -97,10 +99,12 @@ class History:
     stopped: Stop
     seconds: float = field(compare=False)
     final_exit: FinalExitCheck | None = None
+    criterion: Criterion | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data with format and version."""
-        return KIND.stamp(asdict(self))
+        criterion = None if self.criterion is None else self.criterion.to_dict()
+        return KIND.stamp({**asdict(replace(self, criterion=None)), "criterion": criterion})
 
     @classmethod
     def from_dict(cls, data: Any, where: str | Path = "What was given") -> History:
@@ -116,7 +120,9 @@ class History:
             rows = tuple(EpochRow.from_dict(row) for row in data["rows"])
             check = data.get("final_exit")
             final_exit = None if check is None else FinalExitCheck.from_dict(check)
-            return cls(rows, data["best_epoch"], data["stopped"], float(data["seconds"]), final_exit)
+            given = data.get("criterion")
+            criterion = None if given is None else criterion_from_dict(given)
+            return cls(rows, data["best_epoch"], data["stopped"], float(data["seconds"]), final_exit, criterion)
         except (ValueError, KeyError, TypeError) as error:
             raise KIND.damaged(where, error) from error
 

@@ -16,7 +16,7 @@ from offramp.regimes import Phase, Regime, Step, WeightedCrossEntropy
 from offramp.training.acceleration import precision_of, share_buffers
 from offramp.training.batch import check_labels, check_logits, labelled, placed
 from offramp.training.callbacks import Callback, Moment, restore_states, states_of
-from offramp.training.checkpoint import Checkpoint, RunState, Weights
+from offramp.training.checkpoint import Checkpoint, RunState, Weights, copied
 from offramp.training.folder import RunFolder
 from offramp.training.guard import FinalExitCheck, warn_of_chance
 from offramp.training.history import EpochRow, History, Scores, Stop
@@ -228,6 +228,10 @@ class Loop:
     def _end_phase(self, verdict: Stop) -> None:
         if self.state.best is not None:
             self.job.model.load_state_dict(self.state.best.weights)
+            self.stretch.losses.load_state_dict(self.state.best.loss)
+        criterion = self.phases[self.state.phase].loss.criterion()
+        if criterion is not None:
+            self.state.criterion = criterion.to_dict()
         self._compare_final_exit()
         self.state.next_phase()
         if self.state.phase == len(self.phases):
@@ -248,8 +252,8 @@ class Loop:
             fits = len(now) == len(self.state.alone)
             self.state.final_exit = FinalExitCheck.of(self.state.alone, now) if fits else None
 
-    def _weights(self) -> Weights:
-        return {name: value.detach().clone() for name, value in self.job.model.state_dict().items()}
+    def _weights(self) -> tuple[Weights, Weights]:
+        return copied(self.job.model), copied(self.stretch.losses)
 
     def _open(self, folder: RunFolder) -> None:
         found = folder.find(self.fingerprint)

@@ -10,29 +10,7 @@ from torch import Tensor, nn
 from offramp.errors import OfframpError
 from offramp.heads import StridedConv
 from offramp.zoo.architecture import PublishedExits, Size, architecture, require_at_least_one
-
-
-class BasicBlock(nn.Module):
-    """Two 3x3 convolutions and a shortcut; the first one has the stride."""
-
-    EXPANSION = 1
-
-    def __init__(self, channels_in: int, width: int, stride: int) -> None:
-        super().__init__()
-        self.conv1 = nn.Conv2d(channels_in, width, 3, stride=stride, padding=1, bias=False)
-        self.bn1 = nn.BatchNorm2d(width)
-        self.relu1 = nn.ReLU(inplace=True)
-        self.conv2 = nn.Conv2d(width, width, 3, padding=1, bias=False)
-        self.bn2 = nn.BatchNorm2d(width)
-        self.downsample = _shortcut(channels_in, width, stride)
-        self.relu2 = nn.ReLU(inplace=True)
-
-    def forward(self, maps: Tensor) -> Tensor:
-        """Maps `[n, channels_in, h, w]` to `[n, width, h / stride, w / stride]`."""
-        residual = self.relu1(self.bn1(self.conv1(maps)))
-        residual = self.bn2(self.conv2(residual))
-        result: Tensor = self.relu2(residual + self.downsample(maps))
-        return result
+from offramp.zoo.residual import BasicBlock, ResidualNetwork, shortcut
 
 
 class Bottleneck(nn.Module):
@@ -50,7 +28,7 @@ class Bottleneck(nn.Module):
         self.relu2 = nn.ReLU(inplace=True)
         self.conv3 = nn.Conv2d(width, self.EXPANSION * width, 1, bias=False)
         self.bn3 = nn.BatchNorm2d(self.EXPANSION * width)
-        self.downsample = _shortcut(channels_in, self.EXPANSION * width, stride)
+        self.downsample = shortcut(channels_in, self.EXPANSION * width, stride)
         self.relu3 = nn.ReLU(inplace=True)
 
     def forward(self, maps: Tensor) -> Tensor:
@@ -62,7 +40,7 @@ class Bottleneck(nn.Module):
         return result
 
 
-class ResNet(nn.Module):
+class ResNet(ResidualNetwork):
     """7x7 stem and max-pooling, four stages `layer1` to `layer4`, average pooling, `fc`.
 
     Any image size works, as the pooling adapts. Parameters and buffers have the names and shapes of torchvision's
@@ -121,26 +99,6 @@ class ResNet(nn.Module):
             maps = self.get_submodule(f"layer{i}")(maps)
         logits: Tensor = self.fc(self.flatten(self.avgpool(maps)))
         return logits
-
-    def _init_weights(self, module: nn.Module) -> None:
-        """Initialises one layer in place; `attach` treats the exit heads alike.
-
-        Convolutions: N(0, sqrt(2 / (k * k * channels out))). Batch norm: the identity. Linear: torch's own.
-        """
-        if isinstance(module, nn.Conv2d):
-            nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
-            if module.bias is not None:
-                nn.init.zeros_(module.bias)
-        elif isinstance(module, nn.BatchNorm2d | nn.Linear):
-            module.reset_parameters()
-
-
-def _shortcut(channels_in: int, channels_out: int, stride: int) -> nn.Module:
-    if stride == 1 and channels_in == channels_out:
-        return nn.Identity()
-    return nn.Sequential(
-        nn.Conv2d(channels_in, channels_out, 1, stride=stride, bias=False), nn.BatchNorm2d(channels_out)
-    )
 
 
 def _stage(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 from torch import Tensor, nn
@@ -10,33 +9,10 @@ from torch import Tensor, nn
 from offramp.errors import OfframpError
 from offramp.heads import AvgPoolLinear
 from offramp.zoo.architecture import PublishedExits, Size, architecture, require_at_least_one
+from offramp.zoo.residual import BasicBlock, ResidualNetwork
 
 
-class BasicBlock(nn.Module):
-    """Two 3x3 convolutions and a shortcut: `relu(x' + bn(conv(relu(bn(conv(x))))))`.
-
-    The shortcut x' is x itself, or a 1x1 convolution of it where the block changes width or resolution.
-    """
-
-    def __init__(self, channels_in: int, channels_out: int, stride: int) -> None:
-        super().__init__()
-        self.conv1 = nn.Conv2d(channels_in, channels_out, 3, stride=stride, padding=1, bias=False)
-        self.bn1 = nn.BatchNorm2d(channels_out)
-        self.relu1 = nn.ReLU()
-        self.conv2 = nn.Conv2d(channels_out, channels_out, 3, padding=1, bias=False)
-        self.bn2 = nn.BatchNorm2d(channels_out)
-        self.downsample = _shortcut(channels_in, channels_out, stride)
-        self.relu2 = nn.ReLU()
-
-    def forward(self, maps: Tensor) -> Tensor:
-        """Maps `[n, channels_in, h, w]` to `[n, channels_out, h / stride, w / stride]`."""
-        residual = self.relu1(self.bn1(self.conv1(maps)))
-        residual = self.bn2(self.conv2(residual))
-        result: Tensor = self.relu2(residual + self.downsample(maps))
-        return result
-
-
-class ResNetCifar(nn.Module):
+class ResNetCifar(ResidualNetwork):
     """3x3 stem without max-pooling, stages `layer1`, `layer2`, ... of basic blocks, average pooling, `fc`.
 
     The defaults are ResNet-20. Any image size works, as the pooling adapts. Cuts are the stages ("layer1") and
@@ -99,27 +75,6 @@ class ResNetCifar(nn.Module):
             maps = self.get_submodule(f"layer{i}")(maps)
         logits: Tensor = self.fc(self.flatten(self.avgpool(maps)))
         return logits
-
-    def _init_weights(self, module: nn.Module) -> None:
-        """Initialises one layer in place; `head.apply(net._init_weights)` treats an exit head alike.
-
-        Convolutions: N(0, sqrt(2 / (k * k * channels out))). Batch norm: the identity. Linear: torch's own.
-        """
-        if isinstance(module, nn.Conv2d):
-            fan_out = math.prod(module.kernel_size) * module.out_channels
-            nn.init.normal_(module.weight, std=math.sqrt(2 / fan_out))
-            if module.bias is not None:
-                nn.init.zeros_(module.bias)
-        elif isinstance(module, nn.BatchNorm2d | nn.Linear):
-            module.reset_parameters()
-
-
-def _shortcut(channels_in: int, channels_out: int, stride: int) -> nn.Module:
-    if stride == 1 and channels_in == channels_out:
-        return nn.Identity()
-    return nn.Sequential(
-        nn.Conv2d(channels_in, channels_out, 1, stride=stride, bias=False), nn.BatchNorm2d(channels_out)
-    )
 
 
 def _stage(channels_in: int, channels_out: int, blocks: int, stride: int) -> nn.Sequential:

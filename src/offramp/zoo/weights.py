@@ -13,6 +13,8 @@ from offramp.exit_model import ExitModel
 BACKBONE = "backbone."
 HEADS = "heads."
 WRAPPER = "module."
+BRANCH = ".branch_net."
+"""In Distiller's names: a branch hangs on a submodule, as in `layer1.2.relu2.branch_net.2.weight`."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +38,8 @@ def load_weights(model: nn.Module, state: Mapping[str, Tensor], source: str = "T
 
     Args:
         model: a plain network, or an `ExitModel`.
-        state: as `state_dict` gives it, with or without the "module." of `DataParallel`.
+        state: as `state_dict` gives it, with or without the "module." of `DataParallel`; or as Distiller's networks
+            with early exits give it, whose branches become the heads.
         source: what to call it in messages.
 
     Raises:
@@ -49,7 +52,7 @@ def load_weights(model: nn.Module, state: Mapping[str, Tensor], source: str = "T
         >>> load_weights(twin, plain.state_dict())
         Loaded(heads=False, ignored=())
     """
-    given = _unwrapped(state)
+    given = _in_own_names(_unwrapped(state), model)
     backbone = {k.removeprefix(BACKBONE): v for k, v in given.items() if k.startswith(BACKBONE)}
     heads = {k: v for k, v in given.items() if backbone and not k.startswith(BACKBONE)}
     plain = backbone or given
@@ -69,6 +72,24 @@ def load_weights(model: nn.Module, state: Mapping[str, Tensor], source: str = "T
 def _unwrapped(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     wrapped = bool(state) and all(name.startswith(WRAPPER) for name in state)
     return {name.removeprefix(WRAPPER) if wrapped else name: value for name, value in state.items()}
+
+
+def _in_own_names(given: dict[str, Tensor], model: nn.Module) -> dict[str, Tensor]:
+    """Distiller's branches as heads, in the same order; another state as it is."""
+    branches: dict[str, dict[str, Tensor]] = {}
+    for name, value in given.items():
+        place, branch, rest = name.partition(BRANCH)
+        if branch:
+            branches.setdefault(place, {})[rest] = value
+    if not branches:
+        return given
+    result = {BACKBONE + name: value for name, value in given.items() if BRANCH not in name}
+    heads = [list(head.state_dict()) for head in model.heads] if isinstance(model, ExitModel) else []
+    for k, tensors in enumerate(branches.values()):
+        # Where a head has other tensors, their own names stay, for the check to find.
+        names = heads[k] if k < len(heads) and len(heads[k]) == len(tensors) else list(tensors)
+        result |= {f"{HEADS}{k}.{name}": value for name, value in zip(names, tensors.values(), strict=True)}
+    return result
 
 
 def _check(module: nn.Module, given: Mapping[str, Tensor], source: str) -> None:

@@ -31,7 +31,7 @@ def plain(problem: dict[str, Any] | None = None, **changes: Any) -> dict[str, An
         "name": "tiny",
         "seeds": [0, 1],
         "problems": {"pairs": {**PROBLEM, **(problem or {})}},
-        "regimes": {"joint": {"regime": "joint"}, "disjoint": {"regime": "disjoint"}},
+        "regimes": {name: {"regime": name, "match": ["compute"]} for name in ("joint", "disjoint")},
         **changes,
     }
 
@@ -62,7 +62,9 @@ def own_results(finished_bench: tuple[Suite, Results], tmp_path: Path) -> Result
 def fake_run() -> Callable[..., RunResult]:
     """A run whose accuracy is the same within every budget, without any training."""
 
-    def make(problem: str, regime: str, seed: int, accuracy: float, data: str = "digit-pairs") -> RunResult:
+    def make(
+        problem: str, regime: str, seed: int, accuracy: float, data: str = "digit-pairs", match: str = "compute"
+    ) -> RunResult:
         figures = {
             "budgets": list(BUDGETS),
             "frontier": {"max_probability": {"test_accuracy": [accuracy] * (len(BUDGETS) + 1)}},
@@ -73,7 +75,8 @@ def fake_run() -> Callable[..., RunResult]:
             "macs": [0.4, 1.1],
             "backbone_macs": 1e6,
             "test_samples": 80,
+            "pace": {"phases": {regime: 0.5}, "joint": 0.01, "rounds": 9},
         }
-        return RunResult(RunKey(problem, regime, seed), {"problem": {**PROBLEM, "data": data}}, figures)
+        return RunResult(RunKey(problem, regime, seed, match), {"problem": {**PROBLEM, "data": data}}, figures)
 
     return make

@@ -6,10 +6,11 @@ from dataclasses import replace
 import pytest
 import torch
 
-from offramp.benchmark import Results, Shard, Suite, bench, scheduling
+from offramp.benchmark import Results, Shard, Suite, bench, running, scheduling
 from offramp.benchmark.figures import write_figures
 from offramp.benchmark.report import write_report
 from offramp.benchmark.scheduling import planned
+from offramp.criteria import Entropy, GeometricEnsemble
 from offramp.errors import BenchmarkError, DataError
 
 CPU = torch.device("cpu")
@@ -109,7 +110,9 @@ def test_an_impossible_shard_is_refused(text):
 
 
 def test_checkpoints_are_gone_when_a_run_is_done(tmp_path, plain_suite):
-    suite = Suite.from_dict(plain_suite(seeds=[0], regimes={"joint": {"regime": "joint"}}, checkpoints=True))
+    suite = Suite.from_dict(
+        plain_suite(seeds=[0], regimes={"joint": {"regime": "joint", "match": ["compute"]}}, checkpoints=True)
+    )
     assert bench(suite, Results(tmp_path), CPU) == 1
     assert not list(tmp_path.rglob("checkpoint*"))
 
@@ -134,6 +137,18 @@ def test_options_that_a_data_set_or_network_does_not_take_are_named(tmp_path, pl
     ):
         with pytest.raises(BenchmarkError, match=said):
             bench(Suite.from_dict(plain_suite(change)), Results(tmp_path), CPU)
+
+
+def test_a_regime_is_judged_by_the_criterion_that_it_taught(tmp_path, plain_suite, monkeypatch):
+    regimes = {"boosted": {"regime": "boosted", "match": ["compute"], "criteria": {"max_probability": "learned"}}}
+    judge, used = running.judge, []
+    monkeypatch.setattr(running, "judge", lambda *given: used.append(given[-1]) or judge(*given))
+    suite = plain_suite(seeds=[0], regimes=regimes, criteria=["max_probability", "entropy"])
+    bench(Suite.from_dict(suite), Results(tmp_path), CPU)
+    assert used == [{"max_probability": GeometricEnsemble(), "entropy": Entropy()}]
+    regimes["boosted"]["regime"] = "joint"
+    with pytest.raises(BenchmarkError, match="'learned': Joint teaches no criterion"):
+        bench(Suite.from_dict(suite), Results(tmp_path / "none"), CPU)
 
 
 def test_tables_and_figures_come_from_the_files_alone(own_results):

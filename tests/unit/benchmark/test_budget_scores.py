@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from offramp import Recording
 from offramp.benchmark.scoring import BUDGETS, COLUMNS, area, choose, frontier_columns, judged
+from offramp.criteria import CRITERIA, MaxProbability
 
 
 def recording(seed: int = 0, samples: int = 60, depth_pays: float = 1.0) -> Recording:
@@ -26,7 +27,7 @@ def test_the_papers_columns_are_among_the_budgets():
 @given(st.integers(0, 50), st.sampled_from(["max_probability", "entropy", "patience"]))
 def test_no_shared_threshold_within_the_budget_is_more_accurate(seed, criterion):
     found = recording(seed)
-    choices = choose(found, criterion, [0.3, 0.6, 1.0, None])
+    choices = choose(found, CRITERIA[criterion](), [0.3, 0.6, 1.0, None])
     for budget, choice in zip([0.3, 0.6, 1.0, float("inf")], choices, strict=True):
         assert choice is not None
         assert choice.macs_share <= budget + 1e-9
@@ -42,14 +43,14 @@ def test_the_plain_network_is_a_candidate_at_exactly_its_macs():
     logits = found.logits.clone()
     logits[-1] = torch.nn.functional.one_hot(labels, 4).float()
     perfect = Recording(logits, labels, found.macs, found.head_macs)
-    (choice,) = choose(perfect, "max_probability", [1.0])
+    (choice,) = choose(perfect, MaxProbability(), [1.0])
     assert (choice.accuracy, choice.macs_share) == (1.0, 1.0)
     assert judged([choice], perfect) == [(1.0, 1.0)]
 
 
 def test_a_budget_below_the_first_exit_has_no_policy():
     # Its 20 MACs are a fifth of the backbone's 100.
-    choices = choose(recording(), "max_probability", [0.1, 0.2])
+    choices = choose(recording(), MaxProbability(), [0.1, 0.2])
     assert choices[0] is None
     assert choices[1] is not None
     columns = frontier_columns(choices, judged(choices, recording(1)))
@@ -59,7 +60,7 @@ def test_a_budget_below_the_first_exit_has_no_policy():
 
 def test_thresholds_do_not_see_the_samples_that_judge():
     calibration, test = recording(0), recording(1)
-    (choice,) = choose(calibration, "max_probability", [0.6])
+    (choice,) = choose(calibration, MaxProbability(), [0.6])
     shuffled = Recording(test.logits, test.required_labels.flip(0), test.macs, test.head_macs)
     before, after = judged([choice], test)[0], judged([choice], shuffled)[0]
     assert before[1] == after[1]

@@ -137,6 +137,28 @@ def test_levels_and_differences_are_in_points(board):
     assert re.search(r"\| disjoint \| -[01]\.\d \[-1\.\d, -0\.\d\] \|", text)
 
 
+def test_runs_that_match_something_else_are_on_another_board(fake_run):
+    runs = [fake_run("p", "joint", 0, 0.5), fake_run("p", "joint", 0, 0.7, match="time")]
+    board = Board(runs)
+    assert board.level("p", "joint", comparing.final_exit).mean == 0.5
+    assert board.matched_by("time").level("p", "joint", comparing.final_exit).mean == 0.7
+    text = tables.document(board, ["max_probability"])
+    assert [line for line in text.splitlines() if line.startswith("###")] == [
+        "### max_probability, equal compute",
+        "### max_probability, equal time",
+    ]
+
+
+def test_verdicts_for_equal_time_stand_beside_those_at_equal_compute(board, fake_run):
+    assert answers.ANSWERS["regimes_time"](board) == ""
+    level = {"joint": 0.5, "disjoint": 0.53, "mixed": 0.5}
+    timed = [fake_run("one", name, s, at, match="time") for name, at in level.items() for s in range(5)]
+    shown = answers.ANSWERS["regimes_time"](Board([*board._given, *timed]))
+    assert "Of 3 comparisons, 1 have the same verdict for equal time as at equal compute, and 2 the opposite" in shown
+    assert re.search(r"one \| disjoint - joint, 25 % \| -[01]\.\d \[.*\] less \| \+3\.0 \[.*\] more \|", shown)
+    assert "| one | disjoint | disjoint 0.50 | 1.00 ± 0.00 | 1.00 ± 0.00 | 0.99 ± 0.00 |" in shown
+
+
 def test_without_scipy_the_extra_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "scipy.stats", None)
     with pytest.raises(MissingExtraError, match=r"pip install 'offramp\[bench\]'"):

@@ -48,6 +48,10 @@ def test_every_mistake_is_named_with_its_field(plain_suite):
         ({"criteria": ["patient"]}, "no criterion 'patient'. Closest: 'patience'"),
         ({"problems": {}}, "problems: there is none"),
         ({"regimes": {"A B": {"regime": "joint"}}}, "regimes.A B: names are lower-case words"),
+        (
+            {"regimes": {"joint": {"regime": "joint", "match": ["wall"]}}},
+            "give a list of at least one of 'compute', 'time'",
+        ),
         ({"nmae": "x"}, "nmae: there is no such field. Closest: 'name'"),
     ],
 )
@@ -80,7 +84,15 @@ def test_a_short_run_takes_what_its_table_names(plain_suite):
     short = Suite.from_dict(data, quick=True)
     assert (short.name, short.seeds, list(short.regimes)) == ("tiny-quick", (3,), ["joint"])
     assert list(short.entries("pairs")) == ["joint"]
+    with pytest.raises(BenchmarkError, match=r"quick\.match = 'time': give a list"):
+        Suite.from_dict(plain_suite(quick={"match": "time"}), quick=True)
     with pytest.raises(BenchmarkError, match=r"quick\.problems: there is no 'paris'. Closest: 'pairs'"):
         Suite.from_dict(plain_suite(quick={"problems": ["paris"]}), quick=True)
     with pytest.raises(BenchmarkError, match=r"there is no table \[quick\]"):
         Suite.from_dict(plain_suite(), quick=True)
+
+
+def test_both_ways_of_matching_are_the_default(plain_suite):
+    data = plain_suite(regimes={"joint": {"regime": "joint"}}, quick={"match": ["compute"]})
+    assert Suite.from_dict(data).regimes["joint"].match == ["compute", "time"]
+    assert Suite.from_dict(data, quick=True).regimes["joint"].match == ["compute"]

@@ -51,12 +51,15 @@ def test_a_suite_runs_and_goes_on(suite, tmp_path, capsys):
     command = ["bench", "regimes", str(suite), "--out", str(out), "--device", "cpu"]
     assert main([*command, "--quick", "--json", str(result)]) == 0
     shown = capsys.readouterr().out
-    assert "1/1  pairs / joint / seed 0: exits" in shown
+    assert "1/2  pairs / joint / seed 0: exits" in shown
+    assert "2/2  pairs / joint / seed 0 / equal time: exits" in shown
     assert "| joint |" in shown
-    assert json.loads(result.read_text())["max_probability"]["pairs"]["joint"]["area"]["seeds"] == 1
+    found = json.loads(result.read_text())
+    for levels in (found["max_probability"], found["equal_time"]["max_probability"]):
+        assert levels["pairs"]["joint"]["area"]["seeds"] == 1
     assert main([*command, "--shard", "2/2"]) == 0
-    assert "2 runs, 0 of them done" in capsys.readouterr().out
-    assert len(list(out.rglob("seed*.json"))) == 3
+    assert "4 runs, 1 of them done" in capsys.readouterr().out
+    assert len(list(out.rglob("seed*.json"))) == 5
     assert (out / "figures" / "frontiers.png").exists()
 
 

@@ -5,6 +5,8 @@ from pathlib import Path
 import pytest
 
 from offramp.cli.classify_arguments import spread
+from offramp.cli.classify_refusals import FAMILIES, REFUSED
+from offramp.cli.failures import UsageError
 
 CIFAR = (
     "classify --arch=resnet32_cifar_earlyexit --epochs=20 -b 128 --lr=0.003 --earlyexit_thresholds 0.4 "
@@ -45,6 +47,34 @@ def test_a_flag_without_values_stays_for_the_parser_to_refuse() -> None:
         "-j",
         "2",
     ]
+
+
+@pytest.mark.parametrize(
+    ("given", "left"),
+    [
+        ("--epochs=180 --epochs 2 DATA", "--epochs 2 DATA"),
+        ("-b 64 DATA --batch-size=128", "DATA --batch-size=128"),
+        ("--lr 0.1 --learning-rate 0.2", "--learning-rate 0.2"),
+        ("--earlyexit_thresholds 0.4 0.9 -e --earlyexit_thresholds 0.5", "-e --earlyexit_thresholds=0.5"),
+        ("--det --deterministic -e -e", "--deterministic -e"),
+        ("--summary compute --summary png", "--summary compute --summary png"),
+        ("--epochs -- --epochs", "--epochs -- --epochs"),
+    ],
+)
+def test_of_a_flag_that_is_given_again_the_last_one_counts(given: str, left: str) -> None:
+    assert spread(["classify", *given.split()]) == ["classify", *left.split()]
+
+
+@pytest.mark.parametrize("flag", [*REFUSED, "--qe-bits-acts", "--greedy-finetuning-policy", "--amc-protocol"])
+def test_a_flag_of_distillers_that_is_none_here_says_what_to_do(flag: str) -> None:
+    with pytest.raises(UsageError, match=f"^{flag} .*(leave it out|write|--compress)"):
+        spread(["classify", "-a", "lenet", f"{flag}=1", "DATA"])
+
+
+def test_no_flag_is_both_taken_and_refused() -> None:
+    taken = ["--evaluate", "--resume-from", "--exp-load-weights-from", "--valid-size", "--sense", "--gpus"]
+    assert spread(["classify", *taken])[1:] == taken
+    assert not [flag for flag in taken if flag in REFUSED or flag.startswith(tuple(FAMILIES))]
 
 
 def test_exits_end_at_a_folder(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+import torch
 
 from offramp.cli.classify import device_of
 from offramp.cli.classify_options import (
@@ -189,16 +190,30 @@ def test_the_default_levels_are_distillers() -> None:
 
 @pytest.mark.parametrize(
     ("images", "device", "expected"),
-    [({"cpu": True}, "auto", "cpu"), ({"gpus": "1"}, "auto", "cuda:1"), ({}, "cpu", "cpu"), ({}, "auto", "auto")],
+    [
+        ({"cpu": True}, "auto", "cpu"),
+        ({"gpus": "1"}, "auto", "cuda:1"),
+        ({"cpu": True, "gpus": "0"}, "auto", "cpu"),
+        ({}, "cpu", "cpu"),
+        ({}, "auto", "auto"),
+    ],
 )
-def test_the_device(images: dict[str, Any], device: str, expected: str) -> None:
+def test_the_device(images: dict[str, Any], device: str, expected: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     assert device_of(options(images=images, common={"device": device})) == expected
 
 
-@pytest.mark.parametrize("images", [{"cpu": True, "gpus": "0"}, {"gpus": "0,1"}, {"gpus": "all"}])
-def test_devices_that_are_none(images: dict[str, Any]) -> None:
+def test_a_gpu_where_there_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert device_of(options(images={"gpus": "0"})) == "cpu"
+
+
+@pytest.mark.parametrize(
+    ("images", "device"), [({"gpus": "0,1"}, "auto"), ({"gpus": "all"}, "auto"), ({"gpus": "0"}, "cpu")]
+)
+def test_devices_that_are_none(images: dict[str, Any], device: str) -> None:
     with pytest.raises(UsageError, match="--gpus"):
-        device_of(options(images=images))
+        device_of(options(images=images, common={"device": device}))
 
 
 SAVED = saved_options.to_dict(options(exits=GOOD, training={"lr": 0.003, "epochs": 20}, common={"seed": 3}))

@@ -8,12 +8,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
 import offramp as ofr
 from offramp import zoo
 from offramp.cli import main
+from offramp.cli.steps.classification.compressing import configuration
 from offramp.cli.steps.classification.folder import ClassifyFolder, read_weights
 from offramp.data import ImageData, write_cifar_batches, write_image_folder
 
@@ -146,6 +148,31 @@ def test_weights_of_the_plain_network_load_into_its_twin(cifar: Path, tmp_path: 
     assert "those of the backbone" in ClassifyFolder(folder).log.read_text()
 
 
+def test_a_checkpoint_of_distillers_loads_with_its_branches(cifar: Path, tmp_path: Path) -> None:
+    source = zoo.build_with_exits("resnet20_cifar_earlyexit", num_classes=4, seed=9)
+    names = {"linear.weight": "layer1.2.relu2.branch_net.2.weight", "linear.bias": "layer1.2.relu2.branch_net.2.bias"}
+    state = dict(source.backbone.state_dict()) | {names[k]: v for k, v in source.heads[0].state_dict().items()}
+    optimizer = torch.optim.SGD(source.parameters(), lr=0.1, momentum=0.9)
+    file, out = tmp_path / "best.pth.tar", tmp_path / "out"
+    checkpoint = {
+        "epoch": 7,
+        "arch": "resnet20_cifar_earlyexit",
+        "state_dict": {f"module.{k}": v for k, v in state.items()},
+        "optimizer_state_dict": optimizer.state_dict(),
+        "optimizer_type": type(optimizer),
+        "compression_sched": {"masks_dict": {"module.conv1.weight": None}},
+        "extras": {"best_top1": np.float64(91.2), "current_top1": np.float64(90.1), "best_epoch": 6},
+    }
+    torch.save(checkpoint, file)
+    command = ["classify", *TINY, "-e", "--exp-load-weights-from", str(file), "-o", str(out), str(cifar), "--cpu"]
+    assert main([*command, "--summary", "sparsity"]) == 0
+    assert main(command) == 0
+    (folder,) = out.iterdir()
+    log = ClassifyFolder(folder).log.read_text()
+    assert f"Weights from {file}." in log
+    assert "start afresh" not in log
+
+
 def test_onnx_with_exits(trained: ClassifyFolder, cifar: Path, tmp_path: Path) -> None:
     pytest.importorskip("onnxruntime")
     tokens = ["classify", "-e", "--resume-from", trained.path, "-o", tmp_path, "--cpu", "--export-onnx", "n.onnx"]
@@ -185,6 +212,22 @@ def test_a_plain_network_needs_no_flags_of_exits(cifar: Path, tmp_path: Path) ->
     (folder,) = tmp_path.iterdir()
     (only,) = results(ClassifyFolder(folder))["test"]["exits"]
     assert only["percent"] == 100
+    log = (folder / "log.txt").read_text()
+    assert re.search(r"Epoch: \[0\].*    Top1 [\d.]+    Top5 ", log), "as Distiller names them without exits"
+    assert "Totals for entire network with early exits" not in log
+    assert re.search(r"==> Test: Top1: [\d.]+    Top5: [\d.]+    Loss: ", log)
+    assert f"Log file for this run: {folder / 'log.txt'}" in log
+
+
+def test_a_gpu_that_is_not_there_is_the_cpu_with_a_note(
+    cifar: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    tokens = ["-a", "ResNet20_CIFAR", "-e", "--gpus", "0", "-o", str(tmp_path), str(cifar)]
+    assert main(["classify", *tokens]) == 0
+    (folder,) = tmp_path.iterdir()
+    assert "--gpus 0: there is no GPU" in (folder / "log.txt").read_text()
+    assert json.loads((folder / "run.json").read_text())["device"].startswith("cpu")
 
 
 def test_thresholds_can_be_chosen_by_a_goal(failing: Failing, cifar: Path, tmp_path: Path) -> None:
@@ -242,6 +285,29 @@ def test_compression_without_a_loop(failing: Failing, cifar: Path, tmp_path: Pat
     assert not (tmp_path / "out").exists(), "it is refused before anything is trained"
 
 
+SCHEDULE = """
+lr_schedulers:
+  training_lr: {class: StepLR, step_size: 45, gamma: 0.10}
+pruners:
+  filters: {class: L1RankedStructureParameterPruner, group_type: Filters, desired_sparsity: 0.5}
+policies:
+  - lr_scheduler: {instance_name: training_lr}
+    starting_epoch: 0
+"""
+
+
+@pytest.mark.parametrize("name", ["schedule.yaml", "schedule"])
+def test_a_schedule_of_distillers_is_told_what_to_write_instead(failing: Failing, tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_text(SCHEDULE)
+    said = failing(2, "classify", *TINY, "--compress", tmp_path / name, "X")
+    assert "a schedule of Distiller in YAML" in said
+    assert "instead of pruners, filter_pruning or magnitude_sparsity" in said
+    assert "quantizers" not in said
+    (example,) = re.findall(r"such as (\{.*\})\.", said)
+    (tmp_path / "example.json").write_text(example)
+    assert configuration(tmp_path / "example.json").loop is not None, "what it tells to write can be read"
+
+
 def test_sensitivity_of_every_layer(trained: ClassifyFolder, cifar: Path, tmp_path: Path) -> None:
     tokens = ["-e", "--resume-from", str(trained.path), "-o", str(tmp_path), "--cpu", str(cifar)]
     assert main(["classify", *tokens, "--sense", "filter", "--sense-range", "0", "0.6", "0.5"]) == 0
@@ -258,7 +324,9 @@ def test_sensitivity_of_every_layer(trained: ClassifyFolder, cifar: Path, tmp_pa
 def test_summaries_with_exits(summary: str, capsys: pytest.CaptureFixture[str]) -> None:
     tokens = ["-a", "resnet20_cifar_earlyexit", "--summary", summary, "--json", "-"]
     assert main(["classify", *tokens]) == 0
-    found = json.loads(capsys.readouterr().out)["summary"][summary]
+    printed = capsys.readouterr()
+    found = json.loads(printed.out)["summary"][summary]
+    assert "backbone.layer3.0.downsample.0" in printed.err or summary == "model", "no name is cut short"
     if summary == "compute":
         assert found["plain_macs"] == 40_813_184
         assert found["exits"][0]["percent_of_plain"] == pytest.approx(35.8, abs=0.05)
@@ -299,13 +367,14 @@ def test_the_manuals_command_for_imagenet_runs_on_an_image_folder(tmp_path: Path
         (["-a", "resnet20_cifr", "X"], 2, "'resnet20_cifar'"),
         (["-a", "resnet20_cifar_earlyexit", "X"], 2, "--earlyexit_thresholds and --earlyexit_lossweights: missing"),
         (["-a", "resnet20_cifar", *EXITS, "X"], 2, "has no early exits"),
-        ([*TINY, "--earlyexit_thresholds", "0.1", "X"], 2, "2 numbers"),
+        ([*TINY, "--earlyexit_thresholds", "0.1", "0.2", "X"], 2, "2 numbers"),
         ([*TINY, "--criterion", "loss", "X"], 2, "--criterion loss"),
         ([*TINY], 2, "DATA: missing"),
         ([*TINY, "no-such-folder"], 1, "no-such-folder"),
-        ([*TINY, "--cpu", "--gpus", "0", "X"], 2, "give one of them"),
+        ([*TINY, "--device", "cpu", "--gpus", "0", "X"], 2, "give one of them"),
         (["-a", "resnet20_cifar", "--resume-from", "nowhere"], 1, "there is no run"),
         ([*TINY, "-j", "many", "X"], 2, "many"),
+        ([*TINY, "--resume", "checkpoint.pth.tar", "X"], 2, "write --exp-load-weights-from FILE"),
         ([*TINY, "--calibrate", "loss=1", "X"], 2, "--calibrate loss=1"),
         ([*TINY, "--kd-teacher", "resnet20", "--kd-resume", "F", "X"], 2, "--kd-teacher resnet20: there is no such"),
         ([*TINY, "--criterion", "margin", "--report-label-oracle", "X"], 2, "leave --criterion out"),
@@ -338,6 +407,21 @@ def test_a_checkpoint_that_would_run_code(failing: Failing, cifar: Path, tmp_pat
     torch.save({"state_dict": {}, "extras": zoo.build("lenet")}, file)
     message = failing(1, "classify", *TINY, "--exp-load-weights-from", file, "-o", tmp_path / "out", cifar)
     assert "holds more than weights" in message
+
+
+@pytest.mark.parametrize("content", [b"root:x:0:0:root\nbin:x:1:1\n", b"", b"\x80\x02N.", b"PK\x03\x04 and no more"])
+def test_a_file_that_is_no_checkpoint(failing: Failing, cifar: Path, tmp_path: Path, content: bytes) -> None:
+    file = tmp_path / "other.pth"
+    file.write_bytes(content)
+    message = failing(1, "classify", *TINY, "--exp-load-weights-from", file, "-o", tmp_path / "out", cifar)
+    assert "is damaged or no checkpoint" in message or "holds no weights" in message or "more than weights" in message
+    assert not (tmp_path / "out").exists()
+
+
+def test_random_weights_are_told(cifar: Path, tmp_path: Path) -> None:
+    assert main(["classify", *TINY, "-e", "-o", str(tmp_path), str(cifar), "--cpu"]) == 0
+    (folder,) = tmp_path.iterdir()
+    assert "No weights are given, so they are random" in (folder / "log.txt").read_text()
 
 
 def test_pretrained_downloads_nothing(

@@ -115,6 +115,15 @@ def test_lines_are_distillers() -> None:
     assert line == "Epoch: [0][   10/  352]    Overall Loss 2.300000    Top1_exit0 10.000000"
 
 
+def test_a_network_without_exits_has_no_lines_and_no_curves_of_exits() -> None:
+    logits, labels = random_logits(1, 10, 10, seed=3)
+    found = figures(Outcomes.of_batch(logits, labels, policy_at()), torch.zeros(10, dtype=torch.int64), [2e6])
+    assert list(lines.figure_lines(found)) == []
+    assert list(dict(lines.board(found))) == ["Loss", "Top1", "Top5", "Mean MACs"]
+    assert lines.cost_line(found, 2e6) == "Mean cost: 2.000 MMACs per sample"
+    assert lines.total_line("Test", found).startswith(f"==> Test: Top1: {found.top1:.3f}    Top5: ")
+
+
 def test_confusion_counts_the_answers_that_were_given() -> None:
     logits, labels = random_logits(2, 50, 4, seed=5)
     policy = policy_at(0.6)

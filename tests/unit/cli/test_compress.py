@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,9 +11,18 @@ from typing import Any
 import pytest
 import torch
 
+import offramp as ofr
 from offramp.cli import main
 
 TINY = ["compress", "digits", "--arch", "resnet_small", "--epochs", "1", "--validation", "200", "--calibration", "400"]
+
+SPARSE = {
+    "compression": {"algorithm": "magnitude_sparsity", "sparsity_init": 0.5, "params": {"sparsity_target": 0.5}},
+    "accuracy_aware_training": {
+        "mode": "early_exit",
+        "params": {"maximal_absolute_accuracy_degradation": 0.9, "maximal_total_epochs": 1},
+    },
+}
 
 
 def configuration(folder: Path, target: float = 0.25, epochs: int = 2, **more: Any) -> Path:
@@ -72,11 +82,7 @@ def test_a_network_of_the_zoo_is_trained_and_compressed(tmp_path: Path, capsys: 
 def test_the_network_of_a_run_is_compressed_with_its_exits(run: Path, tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
     config = tmp_path / "sparse.json"
-    limit = {"maximal_absolute_accuracy_degradation": 0.9, "maximal_total_epochs": 1}
-    sparse = {"algorithm": "magnitude_sparsity", "sparsity_init": 0.5, "params": {"sparsity_target": 0.5}}
-    config.write_text(
-        json.dumps({"compression": sparse, "accuracy_aware_training": {"mode": "early_exit", "params": limit}})
-    )
+    config.write_text(json.dumps(SPARSE))
     assert main(["compress", "--model", str(run), "--config", str(config)]) == 0
     result = json.loads((run / "compressed" / "outcome.json").read_text())
     assert result["holds"]
@@ -113,3 +119,39 @@ def test_a_configuration_without_a_loop_is_said(tmp_path: Path, failing: Callabl
     config = tmp_path / "config.json"
     config.write_text('{"compression": {"algorithm": "filter_pruning"}}')
     assert "asks for no loop" in failing(1, *TINY, "--config", config, "--out", tmp_path / "out")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("options", [["--deployed"], ["--budget", "0.8"]])
+def test_the_loop_watches_the_exits_taken(finished: Path, tmp_path: Path, options: list[str]) -> None:
+    run = Path(shutil.copytree(finished, tmp_path / "run"))
+    config = tmp_path / "sparse.json"
+    config.write_text(json.dumps(SPARSE))
+    assert main(["compress", "--model", str(run), "--config", str(config), *options]) == 0
+    result = json.loads((run / "compressed" / "outcome.json").read_text())
+    test, plain = result["test"], json.loads((run / "results.json").read_text())["headline"]
+    assert test["watched"].startswith("accuracy with exits taken")
+    policy = ofr.Policy.load(run / "compressed" / "policy.json")
+    if options == ["--deployed"]:
+        assert policy == ofr.Policy.load(run / "policy.json")
+        assert test["mean_macs"]["before"] == pytest.approx(plain["mean_macs"])
+    else:
+        assert all(macs <= 0.85 * plain["plain_macs"] for macs in test["mean_macs"].values())
+    assert "exits taken" in (run / "compressed" / "report.html").read_text()
+
+
+@pytest.mark.parametrize(
+    ("tokens", "code", "says"),
+    [
+        (["digits", "--arch", "lenet", "--deployed"], 2, "give a run with --model"),
+        (["--deployed", "--budget", "0.5"], 2, "Give one of"),
+        (["--budget", "-1"], 2, "positive share"),
+        (["--deployed"], 1, "policy.json"),
+    ],
+)
+def test_impossible_options_for_exits_are_said(
+    run: Path, tmp_path: Path, failing: Callable[..., str], tokens: list[str], code: int, says: str
+) -> None:
+    where = [] if "--arch" in tokens else ["--model", str(run)]
+    assert says in failing(code, "compress", *tokens, *where, "--config", configuration(tmp_path))
+    assert not (run / "compressed").exists()

@@ -60,6 +60,33 @@ def test_the_shape_of_the_input_matters(tmp_path: Path) -> None:
     assert large["macs"] == pytest.approx(4 * small["macs"])
 
 
+def test_a_twin_is_shown_with_its_exits(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    found = inspected(tmp_path, "resnet32_cifar_earlyexit")
+    early, last = found["exits"]
+    # Distiller's figures: 69.12 M MACs, of which a sample that leaves behind layer1.2 takes 21.1 %.
+    assert (early["behind"], early["head"]) == ("layer1.2", "AvgPoolLinear")
+    assert early["share"] == pytest.approx(0.211, abs=5e-4)
+    assert early["parameters"] == 1600 * 10 + 10
+    assert last["macs"] == pytest.approx(69.12e6 + 16_000, rel=1e-4)
+    assert found["model"] == "resnet32_cifar_earlyexit"
+    assert "layer3" in [place["name"] for place in found["places"]]
+    assert "AvgPoolLinear" in capsys.readouterr().out
+
+
+def test_the_exits_of_a_twin_follow_the_input(tmp_path: Path) -> None:
+    early, _ = inspected(tmp_path, "branchy_lenet_earlyexit", "--input", "3,40,40")["exits"]
+    assert early["parameters"] > 10_000
+
+
+def test_a_plain_network_has_no_exits_to_show(tmp_path: Path) -> None:
+    assert "exits" not in inspected(tmp_path, "branchy_lenet")
+
+
+def test_where_a_twin_will_not_do_the_plain_name_is_said(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["verdict", "resnet20_cifar_earlyexit"]) == 2
+    assert "here say resnet20_cifar --at layer1.2" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("attribute", ["Net", "ready"])
 def test_a_model_of_ones_own_and_why_it_cannot_be_cut(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], attribute: str

@@ -23,6 +23,7 @@ from offramp.compression.layers import weight_in_use
 from offramp.compression.quantizers import ActivationQuantizer
 from offramp.compression.ranges import INITIALISERS, Percentiles, Seen
 from offramp.compression.rounding import Grid, Ladder
+from offramp.compression.sizes import Size
 from offramp.errors import CompressionError
 
 MakeWorkshop = Callable[[nn.Module], Workshop]
@@ -287,3 +288,14 @@ def test_impossible_settings_are_named(settings: dict[str, object], said: str) -
     with pytest.raises(CompressionError) as error:
         Quantization(**settings)
     assert said in str(error.value)
+
+
+def test_weights_that_became_integers_still_count_as_parameters() -> None:
+    layer = nn.Sequential(nn.Conv2d(1, 8, 3), nn.ReLU(), nn.Flatten(), nn.Linear(8 * 36, 4)).eval()
+    images = torch.randn(4, 1, 8, 8)
+    before = Size.of(layer, images)
+    compressor = Quantization().apply(layer, Workshop(images, copy.deepcopy(layer), [(images, torch.zeros(4))]))
+    compressor.bake(layer)
+    after = Size.of(compressor.shrink(layer), images)
+    assert after.parameters == before.parameters == 8 * 9 + 8 + 8 * 36 * 4 + 4
+    assert after.bytes < before.bytes

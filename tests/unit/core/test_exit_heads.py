@@ -9,7 +9,7 @@ from torch import Tensor, nn
 import offramp as ofr
 from offramp.errors import AttachError
 from offramp.heads import AvgPoolLinear, BranchConv, PooledLinear, SdnPool, StridedConv
-from offramp.heads.sdn_pool import max_pool_to
+from offramp.heads.sdn_pool import windows
 
 X = torch.randn(3, 4, generator=torch.Generator().manual_seed(0))
 
@@ -170,11 +170,21 @@ def test_a_module_of_ones_own_keeps_its_weights():
     assert torch.equal(attach([own, "pooled_linear"]).heads[0].weight, before)
 
 
-@pytest.mark.parametrize("size", [(8, 8), (14, 14), (7, 5), (4, 3), (9, 12)])
-def test_maximum_pooling_is_torchs_adaptive_one(size):
+@pytest.mark.parametrize("size", [(8, 8), (28, 28), (4, 12), (3, 2), (1, 1)])
+@pytest.mark.parametrize("mix", [-50.0, 50.0])
+def test_sdn_pooling_is_the_adaptive_one_where_sizes_divide(size, mix):
     images = torch.randn(3, 2, *size, generator=torch.Generator().manual_seed(0))
-    pooled = (min(4, size[0]), min(4, size[1]))
-    assert torch.equal(max_pool_to(images, pooled), torch.nn.functional.adaptive_max_pool2d(images, pooled))
+    head = SdnPool.for_features(images, 5)
+    head.mix.data.fill_(mix)  # all average, or all maximum
+    pool = torch.nn.functional.adaptive_max_pool2d if mix > 0 else torch.nn.functional.adaptive_avg_pool2d
+    torch.testing.assert_close(head(images), head.linear(pool(images, head.pooled).flatten(1)))
+
+
+@pytest.mark.parametrize("length", range(4, 40))
+def test_sdn_windows_cover_the_map_from_end_to_end(length):
+    size, distance = windows(length, 4)
+    assert 3 * distance + size == length
+    assert size >= distance  # no pixel is left out
 
 
 @pytest.mark.parametrize("name", ["avg_pool_linear", "strided_conv", "branch_conv"])
@@ -205,3 +215,18 @@ def test_averages_in_windows_of_three():
     head, maps = AvgPoolLinear(1, (6, 7), 2), torch.arange(42.0).view(1, 1, 6, 7)
     means = torch.stack([maps[0, 0, i : i + 3, j : j + 3].mean() for i in (0, 3) for j in (0, 3)])
     torch.testing.assert_close(head(maps), head.linear(means[None]))
+
+
+@pytest.mark.parametrize("shape", [(5, 4), (5, 7, 4), (5, 4, 3), (5, 4, 6, 6), (5, 4, 2, 3, 3)])
+def test_pooling_is_the_same_in_training_and_its_gradient_too(shape):
+    torch.manual_seed(0)
+    head = PooledLinear.for_features(torch.zeros(shape), 3)
+    features = torch.randn(shape, requires_grad=True)
+    found = [torch.autograd.grad(head.train(mode)(features).square().sum(), features)[0] for mode in (True, False)]
+    torch.testing.assert_close(head.train()(features), head.eval()(features))
+    torch.testing.assert_close(*found)
+
+
+def test_pooling_half_precision_does_not_overflow():
+    head = PooledLinear(2, 2).half().train()
+    assert head(torch.full((1, 2, 300, 300), 1.0, dtype=torch.float16)).isfinite().all()

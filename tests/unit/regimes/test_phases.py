@@ -186,7 +186,7 @@ def judged(accuracies: list[tuple[float, ...]], patience: int, watched: tuple[in
     for k, accuracy in enumerate(accuracies):
         scores = Scores((1.0,) * len(accuracy), accuracy, 10)
         row = EpochRow(k + 1, "joint", 0.1, scores, scores, 1.0)
-        verdicts.append(state.enter(row, 99, patience, dict, watched))
+        verdicts.append(state.enter(row, 99, patience, lambda: ({}, {}), watched))
     return state, verdicts
 
 

@@ -7,7 +7,7 @@ import offramp as ofr
 from offramp.latency import Timing
 from offramp.reporters import Provenance, Results, Subject
 from offramp.reporters.results import Source, Speed
-from offramp.training import EpochRow, History, Scores
+from offramp.training import EpochRow, FinalExitCheck, History, Scores
 
 SAMPLES, CLASSES = 90, 3
 HOSTILE = "<script>alert('x')</script> & \"[bold]co\""
@@ -68,7 +68,8 @@ def history() -> History:
         EpochRow(epoch, "joint", 0.1, train, Scores((1.0,) * 3, (0.5, 0.6, 0.7 + epoch / 100), 20), 1.5)
         for epoch in (1, 2)
     )
-    return History(rows, best_epoch=2, stopped="epochs", seconds=3.0)
+    check = FinalExitCheck(alone=0.75, after=0.72, low=-0.08, high=0.02, samples=20)
+    return History(rows, best_epoch=2, stopped="epochs", seconds=3.0, final_exit=check)
 
 
 @pytest.fixture

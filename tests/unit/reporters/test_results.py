@@ -33,7 +33,7 @@ def test_results_are_json_that_any_reader_takes(results: Results, tmp_path: Path
 def test_every_section_with_numbers_says_where_they_come_from(results: Results) -> None:
     sections = [getattr(results, field.name) for field in dataclasses.fields(results)]
     sourced = [s for s in sections if dataclasses.is_dataclass(s) and not isinstance(s, Subject | Provenance)]
-    assert len(sourced) == 8
+    assert len(sourced) == 9
     for section in [*sourced, *results.speed]:
         assert section.source.samples > 0
         assert section.source.split in {"test", "calibration", "validation"}
@@ -86,7 +86,7 @@ def test_sections_that_cannot_be_computed_are_none(
 ) -> None:
     results = Results.of(recording, policy, subject, provenance)
     absent = (results.frontier, results.certificate, results.agreement, results.gallery, results.learning)
-    assert absent == (None,) * 5
+    assert (*absent, results.final_exit, results.levels) == (None,) * 7
     results.save(tmp_path / "results.json")
     assert Results.load(tmp_path / "results.json") == results
 
@@ -145,13 +145,18 @@ def test_an_empirical_calibration_promises_nothing(
         ("[]", "is no results file"),
         ('{"format": "offramp.policy"}', "is no results file"),
         ('{"format": "offramp.results", "version": 99}', "format version 99"),
-        ('{"format": "offramp.results", "version": 1}', "missing or unknown fields: agreement"),
+        ('{"format": "offramp.results", "version": 1}', "missing or unknown fields: exits, headline"),
     ],
 )
 def test_files_that_are_no_results_are_refused(tmp_path: Path, content: str, message: str) -> None:
     (tmp_path / "results.json").write_text(content)
     with pytest.raises(FileFormatError, match=message):
         Results.load(tmp_path / "results.json")
+
+
+def test_a_file_from_before_a_section_was_thought_of_is_one_without_it(results: Results) -> None:
+    data = {key: value for key, value in results.to_dict().items() if key not in ("final_exit", "levels")}
+    assert Results.from_dict(json.loads(json.dumps(data))) == dataclasses.replace(results, final_exit=None)
 
 
 def test_a_damaged_section_is_named(results: Results) -> None:

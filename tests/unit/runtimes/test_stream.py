@@ -324,7 +324,7 @@ def test_a_deadline_that_one_row_alone_would_miss_is_refused(runtime):
     def slow(k: int, program: Program) -> Program:
         return lambda *tensors: (time.sleep(0.01), program(*tensors))[1]
 
-    with pytest.raises(StreamError, match=r"max_wait=0\.02 s cannot be kept: one row alone takes 0\.03"):
+    with pytest.raises(StreamError, match=r"max_wait=0\.02 s cannot be kept: one row alone takes 0\.\d+"):
         changed(runtime, slow).serve(target=2, max_wait=0.02)
 
 

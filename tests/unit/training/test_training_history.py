@@ -68,7 +68,7 @@ def test_a_missing_history_is_named(tmp_path: Path):
 def judged(*accuracies: float, patience: int | None = None, epochs: int = 99) -> tuple[RunState, list[str]]:
     state = RunState()
     verdicts = [
-        state.enter(row(k + 1, accuracy), epochs, patience, lambda k=k: {"epoch": torch.tensor(k + 1)})  # type: ignore[misc]
+        state.enter(row(k + 1, accuracy), epochs, patience, lambda k=k: ({"epoch": torch.tensor(k + 1)}, {}))  # type: ignore[misc]
         for k, accuracy in enumerate(accuracies)
     ]
     return state, verdicts
@@ -94,7 +94,7 @@ def test_the_next_phase_counts_anew_and_keeps_the_rows():
     state.next_phase()
     assert (state.phase, state.phase_epoch, state.waited, state.best) == (1, 0, [], None)
     assert len(state.rows) == 2
-    state.enter(row(3, 0.2), 9, None, dict)
+    state.enter(row(3, 0.2), 9, None, lambda: ({}, {}))
     assert state.best_epoch == 3
 
 

@@ -9,7 +9,8 @@ from torch import fx
 from offramp import zoo
 from offramp.errors import OfframpError
 from offramp.zoo import ResNet
-from offramp.zoo.resnet import BasicBlock, Bottleneck
+from offramp.zoo.residual import BasicBlock
+from offramp.zoo.resnet import Bottleneck
 
 
 def test_the_state_dict_has_torchvisions_names_in_its_order():

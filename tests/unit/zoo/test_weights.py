@@ -86,3 +86,41 @@ def test_states_from_before_batches_were_counted_load():
     zoo.load_weights(target, state)
     zoo.load_weights(twin(), state)
     assert same(source, target)
+
+
+def as_distiller_names_it(model, places):
+    """A state dict whose heads hang on the places, their layers numbered as in a Sequential with others between."""
+    state = dict(model.backbone.state_dict())
+    for place, head in zip(places, model.heads, strict=True):
+        for name, value in head.state_dict().items():
+            layer, _, kind = name.partition(".")
+            state[f"{place}.branch_net.{list(dict(head.named_children())).index(layer)}.{kind}"] = value
+    return {f"module.{name}": value for name, value in state.items()}
+
+
+@pytest.mark.parametrize(
+    ("arch", "places"),
+    [
+        ("resnet20_cifar_earlyexit", ["layer1.2.relu2"]),
+        ("resnet18_earlyexit", ["layer1.1.relu2", "layer2.1.relu2"]),
+    ],
+)
+def test_distillers_branches_become_the_heads(arch, places):
+    source, target = (zoo.build_with_exits(arch, 7, image_size=40, seed=seed) for seed in (1, 2))
+    state = as_distiller_names_it(source, places)
+    assert f"module.{places[0]}.branch_net.2.weight" in state or "branch_net.0.weight" in str(list(state))
+    assert zoo.load_weights(target, state) == zoo.Loaded(heads=True, ignored=())
+    assert same(source, target)
+    alone = zoo.build(arch.removesuffix("_earlyexit"), 7, image_size=40)
+    loaded = zoo.load_weights(alone, state)
+    assert same(source.backbone, alone)
+    assert len(loaded.ignored) == sum(len(head.state_dict()) for head in source.heads)
+
+
+def test_distillers_branches_elsewhere_are_told():
+    state = as_distiller_names_it(twin(), ["layer1.2.relu2"])
+    other = zoo.build_with_exits("resnet20_cifar_earlyexit", image_size=8, exits=["layer1.0", "layer2"])
+    with pytest.raises(FileFormatError, match=r"\(exit heads\) holds another network"):
+        zoo.load_weights(other, state)
+    with pytest.raises(FileFormatError, match=r"\(exit heads\) does not fit|holds another network"):
+        zoo.load_weights(twin(), {**state, "module.layer2.2.relu2.branch_net.2.weight": torch.zeros(3, 4)})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -13,12 +14,14 @@ from torch import nn
 
 import offramp as ofr
 from offramp import zoo
+from offramp.cli.failures import UsageError
 from offramp.cli.materials import Materials, check_name, checked, default_sizes, load_model
 from offramp.cli.run_folder import Request, RunFolder
 from offramp.cli.session import Session
 from offramp.cli.steps import surroundings
 from offramp.cli.steps.pretraining import pretrained
 from offramp.compression.configuration import Configuration
+from offramp.compression.deployed import BudgetedAccuracy, Deployed, DeployedAccuracy, with_exits
 from offramp.compression.exporting import FORMATS
 from offramp.compression.outcome import Outcome
 from offramp.compression.sizes import Shrinking
@@ -27,6 +30,7 @@ from offramp.errors import CompressionError
 from offramp.reporters import compression as report
 from offramp.reporters import wording
 
+Watched = ofr.Policy | float | None
 Sizes = tuple[int | float | None, int | float | None]
 
 
@@ -58,6 +62,8 @@ class Task:
         exports: formats in which the small network is written.
         out: folder for everything.
         resume: whether an interrupted loop is continued there.
+        watched: what the loop watches: the accuracy of the last exit, that under a policy, or that at mean MACs of
+            this share of the plain network's.
     """
 
     subject: Subject
@@ -66,6 +72,7 @@ class Task:
     exports: tuple[str, ...]
     out: Path
     resume: bool
+    watched: Watched = None
 
 
 def of_run(path: Path, batch_size: int) -> Subject:
@@ -106,6 +113,18 @@ def of_arch(name: str, data: str, seed: int, sizes: Sizes, epochs: int, batch_si
     return Subject(f"{name} on {data}", checked(request), None, out)
 
 
+def watched(subject: Subject, deployed: bool, budget: float | None) -> Watched:
+    """What the options for exits ask for, checked before anything is trained.
+
+    Raises:
+        UsageError: the budget is none.
+        FileFormatError: the run has no policy.
+    """
+    if budget is not None and not budget > 0:
+        raise UsageError(f"--budget {budget:g}: give a positive share of the plain network's MACs, e.g. 0.6.")
+    return ofr.Policy.load(subject.run.policy) if deployed and subject.run is not None else budget
+
+
 def run(task: Task, session: Session) -> dict[str, Any]:
     """Compresses, measures on the test split, and writes `outcome.json`, `report.html` and the exports.
 
@@ -131,11 +150,13 @@ def run(task: Task, session: Session) -> dict[str, Any]:
     )
     example = materials.example().to(session.device)
     session.say(f"Compressing {task.subject.name} on {surroundings.device_name(session.device)} ...")
+    metric = _metric(task, materials, model)
+    functions = trainer.functions if metric is None else {**trainer.functions, "validate": metric}
     # The network's own inputs are known; those of the configuration may be of another one.
     outcome = ofr.compress(
-        model, configuration, **trainer.functions, example=example, out=task.out / "training", resume=task.resume
+        model, configuration, **functions, example=example, out=task.out / "training", resume=task.resume
     )
-    return _finish(task, session, materials, model, outcome)
+    return _finish(task, session, materials, model, outcome, metric)
 
 
 def _check_folder(task: Task) -> None:
@@ -153,19 +174,35 @@ def _model(task: Task, materials: Materials, session: Session) -> nn.Module:
     return pretrained(model, materials, task.subject.request, task.out / "plain.pth", session)
 
 
-def _finish(task: Task, session: Session, materials: Materials, model: nn.Module, outcome: Outcome) -> dict[str, Any]:
+def _metric(task: Task, materials: Materials, model: nn.Module) -> Deployed | None:
+    """What the loop watches instead of the accuracy of the last exit."""
+    if task.watched is None:
+        return None
+    loader = materials.loader("validation")
+    if isinstance(task.watched, ofr.Policy):
+        return DeployedAccuracy(loader, task.watched)
+    return BudgetedAccuracy(loader, macs=task.watched * with_exits(model).cost.plain)
+
+
+def _finish(
+    task: Task,
+    session: Session,
+    materials: Materials,
+    model: nn.Module,
+    outcome: Outcome,
+    metric: Deployed | None,
+) -> dict[str, Any]:
     small = outcome.strip()
     example = outcome.controller.workshop.example
     session.say("Measuring before and after ...")
     shrinking = Shrinking.of(model, small, example)
-    loader = materials.loader("test")
-    test = {"before": accuracy(model.eval(), loader), "after": accuracy(small, loader), "samples": len(materials.test)}
+    models = {"before": model.eval(), "after": small}
     files = {name: str(FORMATS[name](small, example, task.out / f"compressed.{name}")) for name in task.exports}
     result = {
         **outcome.to_dict(),
         "subject": task.subject.name,
         "config": str(task.config),
-        "test": test,
+        "test": _plain_test(models, materials) if metric is None else _test(models, materials, metric, task.out),
         "size": shrinking.to_dict(),
         "exports": files,
         "seed": task.subject.request.seed,
@@ -178,6 +215,24 @@ def _finish(task: Task, session: Session, materials: Materials, model: nn.Module
     _show(result, session)
     session.say(f"Report: {task.out / 'report.html'}")
     return json.loads(json.dumps(result, default=dict))  # type: ignore[no-any-return]
+
+
+def _plain_test(models: Mapping[str, nn.Module], materials: Materials) -> dict[str, Any]:
+    loader = materials.loader("test")
+    return {**{name: accuracy(m, loader) for name, m in models.items()}, "samples": len(materials.test)}
+
+
+def _test(models: Mapping[str, nn.Module], materials: Materials, metric: Deployed, out: Path) -> dict[str, Any]:
+    """Accuracy and mean MACs with exits taken; the policy of the small network is written to `policy.json`."""
+    found: dict[str, Any] = {"samples": len(materials.test), "watched": metric.describe(), "mean_macs": {}}
+    for name, model in models.items():
+        policy = metric.policy_for(ofr.record(with_exits(model), metric.loader))
+        recording = ofr.record(with_exits(model), materials.loader("test"))
+        decisions = ofr.simulate(recording, policy)
+        found[name] = decisions.accuracy(recording.required_labels)
+        found["mean_macs"][name] = decisions.mean_macs
+        policy.save(out / "policy.json")
+    return found
 
 
 def _show(result: dict[str, Any], session: Session) -> None:

@@ -1,4 +1,4 @@
-"""Lists the places where a model can be cut."""
+"""Lists the places where a model can be cut, and the exits of a network that was published with some."""
 
 from __future__ import annotations
 
@@ -13,13 +13,14 @@ from torch import Tensor
 from offramp import backbones, zoo
 from offramp.backbones import Place
 from offramp.backbones.placement import notable
-from offramp.cli.models import resolve
+from offramp.cli.models import Shape, resolve, twin
 from offramp.cli.session import Session
+from offramp.exit_model import ExitModel
 from offramp.reporters import wording
 
 
-def inspect(name: str, shape: tuple[int, ...] | None, full: bool, session: Session) -> dict[str, Any]:
-    """Prints the places of a model.
+def inspect(name: str, shape: Shape | None, full: bool, session: Session) -> dict[str, Any]:
+    """Prints the places of a model; of an early-exit twin its exits, then the places of its backbone.
 
     Args:
         name: of a model, see `offramp.cli.models`.
@@ -28,12 +29,24 @@ def inspect(name: str, shape: tuple[int, ...] | None, full: bool, session: Sessi
         session: surroundings of the command.
 
     Returns:
-        The places that were listed, as plain data.
+        What was listed, as plain data.
 
     Raises:
         UsageError: there is no such model, or it needs a shape.
         CutError: the model mixes rows or keeps state, and no engine can follow it.
     """
+    model = twin(name, shape)
+    if model is None:
+        found = _places(name, shape, full, session)
+        if found["default_cuts"]:
+            session.say(f"By default exits are attached behind {', '.join(found['default_cuts'])}.")
+        return found
+    exits = _exits(model)
+    session.console.print(_exit_table(name, exits), highlight=False)
+    return {**_places(zoo.plain_name(name), shape, full, session), "model": name, "exits": exits}
+
+
+def _places(name: str, shape: Shape | None, full: bool, session: Session) -> dict[str, Any]:
     backbone, example = resolve(name, shape)
     survey = backbones.survey(backbone, example)
     places = survey.places
@@ -47,16 +60,44 @@ def inspect(name: str, shape: tuple[int, ...] | None, full: bool, session: Sessi
         session.say(f"Not everywhere by [bold]{engine}[/]: {escape(reason)}")
     if len(shown) < len(places):
         session.say(f"{len(shown)} of {len(places)} places; the others, and why some cannot be cut: --full")
-    cuts = zoo.default_cuts(name) if name in zoo.ARCHITECTURES else []
-    if cuts:
-        session.say(f"By default exits are attached behind {', '.join(cuts)}.")
     return {
         "model": name,
         "input": inputs,
-        "default_cuts": cuts,
+        "default_cuts": zoo.default_cuts(name) if name in zoo.ARCHITECTURES else [],
         "refusals": survey.refusals,
         "places": [asdict(place) for place in shown],
     }
+
+
+def _exits(model: ExitModel) -> list[dict[str, Any]]:
+    """Of every exit: where it is, what predicts there, and what leaving there costs, heads included."""
+    heads = [*(type(head).__name__ for head in model.heads), "(the network's own output)"]
+    sizes = [*(sum(p.numel() for p in head.parameters()) for head in model.heads), 0]
+    return [
+        {"exit": k, "behind": place, "head": head, "macs": macs, "share": macs / model.cost.plain, "parameters": size}
+        for k, (place, head, macs, size) in enumerate(
+            zip([*model.cuts, None], heads, model.cost.macs, sizes, strict=True)
+        )
+    ]
+
+
+def _exit_table(name: str, exits: Sequence[dict[str, Any]]) -> Table:
+    table = Table(box=None, padding=(0, 2, 0, 0), title=f"Exits of {escape(name)}", title_justify="left")
+    table.title_style = "bold"
+    table.caption = (
+        "MACs of a sample that leaves there, heads included, in % of the network without exits; params of the head"
+    )
+    table.caption_justify = "left"
+    table.add_column("exit", justify="right")
+    for column in ("behind", "head"):
+        table.add_column(column, no_wrap=True)
+    for column in ("MACs", "", "params"):
+        table.add_column(column, justify="right", no_wrap=True)
+    for row in exits:
+        share, size = wording.percent(row["share"], 1), wording.compact(row["parameters"])
+        behind = escape(row["behind"] or "")
+        table.add_row(str(row["exit"]), behind, row["head"], wording.compact(row["macs"]), share, size)
+    return table
 
 
 def _inputs(example: Any) -> list[int] | dict[str, list[int]]:

@@ -2,24 +2,39 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
 
 import offramp as ofr
-from offramp.latency import Timing, measure_requests, requests
+from offramp.errors import CutError
+from offramp.latency import Call, Timing, measure_requests, requests
 from offramp.reporters.results import Source, Speed
+from offramp.runtimes import Runtime
 from offramp.samples import representative
 from offramp.verdicts import networks
 
-SAMPLES = {1: 64, 256: 256}
-"""How many samples are timed, by batch size."""
 ROUNDS = 12
+
+
+@dataclass(frozen=True)
+class Case:
+    """What is timed: so many samples, in batches of so many, call by call or as a stream."""
+
+    batch: int
+    samples: int
+    streamed: bool = False
+
+
+CASES = (Case(1, 64), Case(256, 256), Case(256, 2048, streamed=True))
 
 
 def measure_speed(
     model: ofr.ExitModel, policy: ofr.Policy, inputs: Tensor, exits: Tensor, source: Source
 ) -> tuple[Speed, ...]:
-    """Times both networks at every batch size of `SAMPLES`, in turns; each call ends with its answers on the CPU.
+    """Times both networks in every case of `CASES`, in turns; each call ends with its answers on the CPU.
 
     Args:
         model: in evaluation mode, on its device.
@@ -28,15 +43,36 @@ def measure_speed(
         exits: `[n]`, the exit that each takes.
         source: of the split; its sample count is replaced by the number of timed samples.
     """
-    compared = {"plain": networks.plain(model, "eager"), "exits": networks.taking_exits(ofr.deploy(model, policy))}
+    runtime, plain = ofr.deploy(model, policy), networks.plain(model, "eager")
     found = []
-    for batch, wanted in SAMPLES.items():
-        rows = representative(exits, min(wanted, len(exits)), model.exits, source.seed or 0)
-        chosen = model.to_own_device(inputs[rows])
-        calls = {name: requests(network, chosen.split(batch)) for name, network in compared.items()}
-        laps = measure_requests(calls, ROUNDS, device=model.device)
+    for case in _cases(runtime):
+        rows = representative(exits, min(case.samples, len(exits)), model.exits, source.seed or 0)
+        batches = model.to_own_device(inputs[rows]).split(case.batch)
+        taking = (
+            [_stream(runtime, batches, case.batch)]
+            if case.streamed
+            else requests(networks.taking_exits(runtime), batches)
+        )
+        calls = {"plain": requests(plain, batches), "exits": taking}
+        laps = {
+            name: Timing.of(lap.totals) for name, lap in measure_requests(calls, ROUNDS, device=model.device).items()
+        }
         timed = Source(source.split, len(rows), source.seed, source.device)
         shares = torch.bincount(exits[rows], minlength=model.exits) / len(rows)
-        plain, exits_taken = (Timing.of(laps[name].totals) for name in compared)
-        found.append(Speed.of(timed, batch, torch.get_num_threads(), shares.tolist(), plain, exits_taken))
+        threads = torch.get_num_threads()
+        found.append(Speed.of(timed, case.batch, threads, shares.tolist(), **laps, streamed=case.streamed))
     return tuple(found)
+
+
+def _cases(runtime: Runtime) -> Iterator[Case]:
+    """All cases; a model without stages has no stream."""
+    try:
+        runtime.staged()
+    except CutError:
+        yield from (case for case in CASES if not case.streamed)
+    else:
+        yield from CASES
+
+
+def _stream(runtime: Runtime, batches: tuple[Tensor, ...], batch: int) -> Call:
+    return lambda: [decided.predictions.cpu() for decided in runtime.stream(batches, target=batch)]

@@ -77,6 +77,18 @@ class Loop(ABC):
         relative, absolute = self._limits()
         return Tolerance(baseline, relative, absolute, self.direction)
 
+    def tolerated(self, now: Evaluation) -> float:
+        """How much may be lost, in units of the metric, as follows from any evaluation of a run.
+
+        Example: at 1 % relative, a metric of 0.8 that is 0.19 below the limit, which then is 0.99, tolerates 0.01.
+        """
+        relative, absolute = self._limits()
+        if absolute is not None:
+            return absolute
+        sign = 1 if self.direction == "maximise" else -1
+        worst = now.metric - sign * now.budget
+        return abs(worst) * (relative or 0.0) / (100 - sign * (relative or 0.0))
+
     @abstractmethod
     def search(self, evaluate: Evaluate, bounds: Bounds) -> Stop:
         """Runs the loop; the result is the model that it prefers to all others.

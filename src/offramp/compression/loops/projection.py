@@ -32,23 +32,3 @@ def projected(budgets: Sequence[float], epochs_left: float) -> float:
 def hopeless(budgets: Sequence[float], epochs_left: float) -> bool:
     """Whether even that does not hold; never with fewer than three validations."""
     return len(budgets) >= FEWEST and projected(budgets, epochs_left) < 0
-
-
-def expected(budgets: Sequence[float], epochs_left: int) -> float:
-    """The budget if gains go on shrinking as they did: geometrically, `g q + g q^2 + ...` after a last gain g.
-
-    The ratio q is that of the last two gains, kept within [0.3, 0.9]: a single noisy pair says no more than that.
-
-    Args:
-        budgets: one per epoch at the same rate, latest last; at least two.
-        epochs_left: how many more there may be.
-
-    Example:
-        >>> expected([-8.0, -4.0, -2.0], epochs_left=2)
-        -0.5
-    """
-    gains = [after - before for before, after in itertools.pairwise(budgets[-3:])]
-    last = max(gains[-1], 0.0)
-    ratio = last / gains[-2] if len(gains) > 1 and gains[-2] > 0 else 0.5
-    ratio = min(max(ratio, 0.3), 0.9)
-    return budgets[-1] + last * sum(ratio**k for k in range(1, epochs_left + 1))

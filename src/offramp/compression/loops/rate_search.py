@@ -7,9 +7,14 @@ from dataclasses import dataclass
 from typing import ClassVar, NamedTuple
 
 from offramp.compression.loops.limits import Bounds, Loop, register
-from offramp.compression.loops.projection import expected
+from offramp.compression.loops.projection import projected
 from offramp.compression.loops.search import AS_IT_IS, Evaluate, Evaluation, Move, Stop, smaller
 from offramp.compression.settings import setting
+
+LEFT_BY_AN_EPOCH = 0.3
+"""Share of the accuracy lost by a cut that an epoch of training leaves lost; typical of the first few."""
+FEW = 3
+"""Epochs in which the first trials should succeed."""
 
 
 @register
@@ -17,13 +22,14 @@ from offramp.compression.settings import setting
 class RateSearch(Loop):
     """Looks for the highest rate that holds by bisection, where a trial ends as soon as its outcome is clear.
 
-    Four things save epochs against `adaptive_compression_level`: the interval halves with every trial; a rate is looked
-    at before it is trained, so that one that holds at once, or achieves no more than a known one, costs no epoch; a
-    trial ends when its gains, shrinking as they do, no longer suffice; and what a failed trial has learned is kept,
-    up to taking back an earlier failure where the model has learned enough since.
+    Five things save epochs against `adaptive_compression_level`. Until a rate has failed, the next is the highest whose
+    loss a few epochs should regain, found by validating without training. Then the interval halves with every trial. A
+    rate that holds at once, or achieves no more than a known one, costs no epoch. A trial ends when its last gain,
+    repeated to the end, does not suffice. And what a failed trial has learned is kept, up to taking back an earlier
+    failure where the model has learned enough since.
 
     Args:
-        initial_compression_rate: rate of the first trial; None for the middle of what is possible.
+        initial_compression_rate: rate of the first trial; None for one that a few epochs should regain.
         epochs_per_rate: epochs that one rate gets at most.
         rate_resolution: the search ends when the rates that hold and that do not are as near as this.
         lr_reduction_factor: on the learning rate, after every trial that failed since one has held.
@@ -85,19 +91,53 @@ class _Bisection:
 
     def run(self) -> Stop:
         """Trial after trial."""
-        rate = self.settings.initial_compression_rate
+        if self.now.holds:
+            self.low = max(self.low, self.now.nominal or 0.0)
+        rate = self.settings.initial_compression_rate or self._look_around()
         while self.high - self.low > self.settings.rate_resolution and self._epochs_left():
-            middle = (self.low + self.high) / 2
-            rate = middle if rate is None or not self.low < rate < self.high else rate
+            if rate is None or not self.low < rate <= self.high:
+                rate = (self.low + self.high) / 2
             if self._trial(rate):
                 self.low = rate
-                rate = self._outdated_failure()
+                rate = self._outdated_failure() or self._look_around()
             else:
-                rate = None
-        if not self.failures and self._epochs_left() and (self._holding is None or self._holding.rate == 0):
-            # Layers that lose channels in large steps lose their first at the ceiling, if anywhere.
-            self.low = self.ceiling if self._trial(self.ceiling) else self.low
+                rate = self._look_around()
+        self._try_the_ceiling()
         return self._ending()
+
+    def _look_around(self) -> float | None:
+        """Raises the lowest rate in question to what holds untrained, by bisection.
+
+        Returns:
+            Until a rate has failed, the highest that a few epochs should make hold; None where there is none. After a
+            failure what that has cost says more than a look.
+        """
+        found, low, high = None, self.low, self.high
+        rate = (low + high) / 2 if self.failures else high
+        while high - low > self.settings.rate_resolution:
+            now = self._look(Move(rate=rate, lr_factor=self.lr_factor, train=False))
+            if now.holds or self._is_known(now):
+                self.low = rate
+            if self.low == rate or (not self.failures and self._within_reach(now)):
+                found = low = rate
+            else:
+                high = rate
+            rate = (low + high) / 2
+        return None if self.failures else found
+
+    def _is_known(self, now: Evaluation) -> bool:
+        """Whether no more is taken away than from a model that holds: the layers are too coarse for this step."""
+        return self._holding is not None and now.rate <= self._holding.rate
+
+    def _within_reach(self, now: Evaluation) -> bool:
+        """Whether what a cut has cost beyond the limit is little enough for a few epochs."""
+        tolerated = self.settings.tolerated(now)
+        return tolerated - now.budget <= tolerated / LEFT_BY_AN_EPOCH**FEW
+
+    def _try_the_ceiling(self) -> None:
+        """Layers that lose channels in large steps may lose their last ones at the ceiling itself."""
+        if not self.failures and self.low < self.ceiling and self._epochs_left() and self._trial(self.ceiling):
+            self.low = self.ceiling
 
     @property
     def high(self) -> float:
@@ -107,10 +147,7 @@ class _Bisection:
     def _trial(self, rate: float) -> bool:
         """Whether a rate holds, possibly after some training."""
         now = self._begin(rate)
-        if self._holding is not None and now.rate <= self._holding.rate:
-            # Nothing more was taken away than from a model that holds: the layers' sizes are too coarse for this step.
-            return True
-        if now.holds:
+        if now.holds or self._is_known(now):
             return True
         if self.failures and now.rate >= self.failures[-1].achieved:
             self.failures.append(_Failure(rate, now.rate, self.failures[-1].budget))
@@ -148,7 +185,7 @@ class _Bisection:
     @staticmethod
     def _has_a_chance(budgets: Sequence[float], left: int) -> bool:
         # The first epoch after a cut regains most of what it cost, and says little about those that follow.
-        return left > 0 and (len(budgets) < 3 or expected(budgets, left) >= 0)
+        return left > 0 and (len(budgets) < 3 or projected(budgets[-2:], left) >= 0)
 
     def _outdated_failure(self) -> float | None:
         """The rate that failed last, if the model does better there now, untrained, than it did then at its best.

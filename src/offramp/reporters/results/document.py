@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import MISSING, asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +16,12 @@ from offramp.recording import Recording, simulate
 from offramp.reporters.results.agreement import Agreement
 from offramp.reporters.results.certificate import Certificate
 from offramp.reporters.results.exits import Exits
+from offramp.reporters.results.final_exit import FinalExit
 from offramp.reporters.results.frontier import Frontier
 from offramp.reporters.results.gallery import Gallery
 from offramp.reporters.results.headline import Headline
 from offramp.reporters.results.learning import Learning
+from offramp.reporters.results.levels import Levels
 from offramp.reporters.results.plain import build
 from offramp.reporters.results.provenance import Provenance, Subject
 from offramp.reporters.results.reliability import Reliability
@@ -46,6 +48,8 @@ class Results:
         agreement: exits taken against exits simulated; None where none were really taken.
         gallery: images; None where there are none.
         learning: the training run.
+        final_exit: what training cost the final exit; None where the backbone alone was never looked at.
+        levels: how finely samples are answered; None where all are answered with a class.
     """
 
     subject: Subject
@@ -60,6 +64,8 @@ class Results:
     agreement: Agreement | None = None
     gallery: Gallery | None = None
     learning: Learning | None = None
+    final_exit: FinalExit | None = None
+    levels: Levels | None = None
 
     @classmethod
     def of(
@@ -111,6 +117,8 @@ class Results:
             agreement=None if taken is None else Agreement.of(taken, simulated, headline.source),
             gallery=None if images is None else Gallery.of(test, policy, decisions, images, subject.classes),
             learning=None if history is None else Learning.of(history, seed, device),
+            final_exit=None if history is None else FinalExit.of(history, seed, device),
+            levels=Levels.of(test, policy, decisions),
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -125,8 +133,10 @@ class Results:
             FileFormatError: no results, damaged, or written by a newer version.
         """
         data = KIND.check(data, where)
+        # A file from before a section was thought of is one without it.
+        optional = {field.name: field.default for field in fields(cls) if field.default is not MISSING}
         names = {field.name for field in fields(cls)}
-        return build(cls, {key: value for key, value in data.items() if key in names})
+        return build(cls, {**optional, **{key: value for key, value in data.items() if key in names}})
 
     def save(self, path: str | Path) -> None:
         """Writes a JSON file, in one step.

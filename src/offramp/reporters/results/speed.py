@@ -35,6 +35,8 @@ class Speed:
         shares: `[exits]`, share of the timed samples that leaves at each exit.
         plain: the network without exits.
         exits: the deployed runtime.
+        streamed: whether the runtime was given the batches as a stream, in which rows that go on are collected from
+            several of them.
         ratio: median time with exits over that without; below 1 is faster.
     """
 
@@ -45,11 +47,24 @@ class Speed:
     shares: tuple[float, ...]
     plain: Spread
     exits: Spread
+    streamed: bool
     ratio: float
+
+    @property
+    def calls(self) -> str:
+        """How the samples were handed over, in words."""
+        return f"stream of batches of {self.batch}" if self.streamed else f"batch {self.batch}"
 
     @classmethod
     def of(
-        cls, source: Source, batch: int, threads: int, shares: Sequence[float], plain: Timing, exits: Timing
+        cls,
+        source: Source,
+        batch: int,
+        threads: int,
+        shares: Sequence[float],
+        plain: Timing,
+        exits: Timing,
+        streamed: bool = False,
     ) -> Speed:
         """From the times of calls that each handled all samples of `source`."""
         return cls(
@@ -60,5 +75,6 @@ class Speed:
             shares=tuple(shares),
             plain=Spread.of(plain, source.samples),
             exits=Spread.of(exits, source.samples),
+            streamed=streamed,
             ratio=exits.median / plain.median,
         )

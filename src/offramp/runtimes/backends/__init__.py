@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 Lower = Callable[[Sequence[Segment]], "Sequence[Program]"]
 
 BACKENDS: dict[str, str] = {
-    name: f"offramp.runtimes.backends.{name}" for name in ("compile", "aoti", "onnxruntime", "openvino")
+    name: f"offramp.runtimes.backends.{name}" for name in ("compile", "aoti", "cudagraphs", "onnxruntime", "openvino")
 }
 """Module of each backend by its name; "eager" needs none."""
 

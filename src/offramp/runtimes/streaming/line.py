@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from itertools import groupby
 
 import torch
 from torch import Tensor
 
 from offramp.decisions import Decisions
 from offramp.errors import StageError
-from offramp.runtimes.ledger import going_on
+from offramp.runtimes.ledger import going_on, written
 from offramp.runtimes.staged import StagedRuntime
-from offramp.runtimes.streaming.scheduler import Fire, Ticket
+from offramp.runtimes.streaming.scheduler import Fire
 from offramp.segments import Plan
 
 Chunk = Sequence[Tensor]
@@ -54,20 +55,22 @@ class Request:
 
     def __init__(self, rows: int) -> None:
         self.missing = rows
-        self._logits: list[Tensor] = [torch.empty(0)] * rows
-        self._exits = [0] * rows
+        self._logits: Tensor | None = None
+        self._exits = torch.empty(rows, dtype=torch.long)
 
-    def settle(self, row: int, logits: Tensor, exit: int) -> None:
-        """Enters a row's logits `[classes]` and the exit that it took."""
-        self._logits[row] = logits
-        self._exits[row] = exit
-        self.missing -= 1
+    def settle(self, rows: Sequence[int], logits: Tensor, exit: int) -> None:
+        """Enters the logits `[r, classes]` of r of its rows, and the exit that they took."""
+        places = torch.tensor(rows)
+        if self._logits is None:
+            self._logits = logits.new_empty(len(self._exits), *logits.shape[1:])
+        self._logits = written(self._logits, places.to(logits.device), logits)
+        self._exits[places] = exit
+        self.missing -= len(rows)
 
     def decisions(self, plan: Plan) -> Decisions:
         """The answer, when no row is missing."""
-        logits = torch.stack(self._logits)
-        exits = torch.tensor(self._exits)
-        return plan.decisions(logits, exits.to(logits.device))
+        assert self._logits is not None
+        return plan.decisions(self._logits, self._exits.to(self._logits.device))
 
 
 @dataclass(frozen=True)
@@ -75,13 +78,13 @@ class Landing:
     """What a firing gave.
 
     Attributes:
-        logits: one `[classes]` per row.
+        logits: `[m, classes]`, of all rows.
         going: places of the rows that go on, in order.
         chunk: tensors of the rows that go on.
         error: set where the stage failed; then nothing else is.
     """
 
-    logits: Sequence[Tensor] = ()
+    logits: Tensor = field(default_factory=lambda: torch.empty(0))
     going: Sequence[int] = ()
     chunk: Chunk = ()
     error: StageError | None = None
@@ -112,7 +115,7 @@ class Line:
     def run(self, stage: int, parts: Sequence[Chunk]) -> Landing:
         """Runs a stage on the rows of these parts, and tells who goes on."""
         try:
-            return self._run(stage, parts[0] if len(parts) == 1 else [torch.cat(ts) for ts in zip(*parts, strict=True)])
+            return self._run(stage, parts[0] if len(parts) == 1 else self.runtime.rows.join(parts))
         except StageError as error:
             return Landing(error=error)
         except Exception as error:  # joining the parts, or picking those who go on, may run out of memory too
@@ -129,28 +132,27 @@ class Line:
             return [(number, landing.error) for number in failed if self._requests.pop(number, None) is not None]
         if landing.going:
             self._queues[fire.stage + 1].put(landing.chunk)
-        going, exit = set(landing.going), self.runtime.plan.stops[fire.stage]
+        going = set(landing.going)
         complete: list[tuple[int, Answer]] = []
-        for i, (ticket, logits) in enumerate(zip(fire.tickets, landing.logits, strict=True)):
-            if i not in going and self._settled(ticket, logits, exit):
-                complete.append((ticket.request, self._requests.pop(ticket.request).decisions(self.runtime.plan)))
+        leaving = [i for i in range(len(fire.tickets)) if i not in going]
+        # A queue is first in, first out, so the rows of a request stand together.
+        for number, group in groupby(leaving, key=lambda i: fire.tickets[i].request):
+            request = self._requests.get(number)
+            if request is None:  # it has failed
+                continue
+            places = list(group)
+            rows = [fire.tickets[i].row for i in places]
+            request.settle(rows, landing.logits[places], self.runtime.plan.stops[fire.stage])
+            if not request.missing:
+                complete.append((number, self._requests.pop(number).decisions(self.runtime.plan)))
         return complete
-
-    def _settled(self, ticket: Ticket, logits: Tensor, exit: int) -> bool:
-        """Enters the answer to one row; whether its request is complete with it."""
-        request = self._requests.get(ticket.request)
-        if request is None:  # it has failed
-            return False
-        request.settle(ticket.row, logits, exit)
-        return not request.missing
 
     def _run(self, stage: int, tensors: Chunk) -> Landing:
         logits, score, carry = self.runtime.run(stage, tensors)
         if score is None:
             if logits.is_cuda:  # an answer that is given out is there
                 torch.cuda.current_stream(logits.device).synchronize()
-            return Landing(logits.unbind())
+            return Landing(logits)
         index = going_on(score, self.runtime.plan.thresholds[stage])
-        return Landing(
-            logits.unbind(), index.tolist(), carry if len(index) == len(logits) else [t[index] for t in carry]
-        )
+        going = carry if len(index) == len(logits) else self.runtime.rows.keep(carry, index)
+        return Landing(logits, index.tolist(), going)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
@@ -15,6 +17,9 @@ from offramp.compression import ALGORITHMS, Algorithm, Compressor, Stage, Statis
 from offramp.compression.algorithms import Workshop, register
 from offramp.compression.schedules import Schedule
 from offramp.compression.settings import rate, setting
+
+# Tests import what is also run as a script, in a process of its own.
+sys.path.insert(0, str(Path(__file__).parent))
 
 FAKES = ("thinning", "rounding")
 

@@ -9,7 +9,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-import safetensors
+import numpy
 import safetensors.torch
 import torch
 from rich.markup import escape
@@ -22,6 +22,16 @@ from offramp.training.checkpoint import FILE_NAME, save_in_one_step
 
 RUN = DocumentKind("offramp.classify", 1, "description of a run of `offramp classify`", "Begin a new run.")
 UNNAMED = "offramp"
+SCALAR: Any = numpy.float64(0).__reduce__()[0]
+HARMLESS: list[Any] = [
+    torch.optim.SGD,
+    torch.optim.Adam,
+    numpy.dtype,
+    type(numpy.dtype("float64")),
+    SCALAR,
+    (SCALAR, "numpy.core.multiarray.scalar"),
+]
+"""What Distiller's checkpoints hold besides weights: the optimizer's class, and accuracies as NumPy has numbers."""
 WRAPPINGS = ("state_dict", "model")
 """Keys under which checkpoints hold weights: Distiller's and ours, then those of `fit`."""
 
@@ -161,13 +171,15 @@ def read_weights(given: Path) -> dict[str, Tensor]:
     try:
         if path.suffix == ".safetensors":
             return dict(safetensors.torch.load_file(path))
-        held = torch.load(path, map_location="cpu", weights_only=True)
+        with torch.serialization.safe_globals(HARMLESS):
+            held = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise FileFormatError(
             f"{path} holds more than weights, which would run code to be read. Where you trust it, save its weights "
             "alone: torch.save(torch.load(FILE, weights_only=False)['state_dict'], OTHER)."
         ) from error
-    except (OSError, RuntimeError, EOFError, ValueError, safetensors.SafetensorError) as error:
+    # What is no checkpoint at all can make the reader fail in any way.
+    except Exception as error:
         first = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise FileFormatError(f"{path} is damaged or no checkpoint ({first}).") from error
     return _weights_in(held, path)

@@ -48,7 +48,8 @@ class Meter:
         loss, *hits = (self._sums / self._samples).tolist()
         named = {"Overall Loss": loss, "Objective Loss": loss}
         for k in range(self.exits):
-            named |= {f"Top1_exit{k}": 100 * hits[k], f"Top5_exit{k}": 100 * hits[self.exits + k]}
+            exit = f"_exit{k}" if self.exits > 1 else ""
+            named |= {f"Top1{exit}": 100 * hits[k], f"Top5{exit}": 100 * hits[self.exits + k]}
         return named
 
 

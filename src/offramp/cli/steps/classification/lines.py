@@ -22,7 +22,12 @@ def training_line(epoch: int, step: int, steps: int, values: Mapping[str, float]
 
 
 def figure_lines(figures: Figures) -> Iterator[str]:
-    """What validation and test end with: losses, counts, shares and accuracies per exit, then the totals."""
+    """What validation and test end with: losses, counts, shares and accuracies per exit, then the totals.
+
+    A network without exits has the line of `total_line` alone.
+    """
+    if len(figures.exits) == 1:
+        return
     for row in figures.exits:
         yield f"LossAvg{row.exit} {row.loss:.6f}"
     for row in figures.exits:
@@ -41,7 +46,8 @@ def cost_line(figures: Figures, plain_macs: float, seconds: float | None = None)
     """Mean MACs beside those of the plain network, and the measured time of a sample."""
     time = "" if seconds is None else f", measured {1e6 * seconds:.1f} us per sample"
     macs = figures.mean_macs or plain_macs
-    return f"Mean cost: {macs / 1e6:.3f} MMACs per sample, {macs / plain_macs:.3f} of the plain network{time}"
+    share = f", {macs / plain_macs:.3f} of the plain network" if len(figures.exits) > 1 else ""
+    return f"Mean cost: {macs / 1e6:.3f} MMACs per sample{share}{time}"
 
 
 def total_line(name: str, figures: Figures) -> str:
@@ -50,11 +56,14 @@ def total_line(name: str, figures: Figures) -> str:
 
 
 def board(figures: Figures) -> Iterator[tuple[str, float]]:
-    """Names and values for TensorBoard and CSV, totals first; an unused exit has no accuracy and no entry for one."""
+    """Names and values for TensorBoard and CSV, totals first, and without exits nothing else.
+
+    An unused exit has no accuracy and no entry for one.
+    """
     yield from (("Loss", figures.loss), ("Top1", figures.top1), ("Top5", figures.top5))
     if figures.mean_macs is not None:
         yield "Mean MACs", figures.mean_macs
-    for row in figures.exits:
+    for row in figures.exits if len(figures.exits) > 1 else ():
         yield f"LossAvg{row.exit}", row.loss
         yield f"Percent_exit{row.exit}", row.percent
         if row.top1 is not None and row.top5 is not None:

@@ -112,7 +112,7 @@ class Monitor(Callback):
     def _validated(self, moment: Moment) -> Figures | None:
         if self.watch.validation is None or not isinstance(moment.model, ofr.ExitModel):
             return None
-        self.journal.say(f"--- validate (epoch={moment.epoch - 1}) -----------")
+        self.journal.say(f"--- validate (epoch={moment.epoch - 1})-----------")
         policy, cost = self.watch.policy, moment.model.cost
         outcomes = outcomes_of(moment.model, self.watch.validation, policy)
         macs = cost.under(policy.heads_needed(moment.model.exits - 1)).tolist()

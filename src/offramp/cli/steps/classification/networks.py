@@ -22,6 +22,9 @@ from offramp.exit_model import ExitModel
 
 CACHE = Path("checkpoints")
 TWIN = "_earlyexit"
+RANDOM = (
+    "No weights are given, so they are random: --resume-from RUN or --exp-load-weights-from FILE takes trained ones."
+)
 
 
 def places(arch: str, exits: Sequence[str] | None, flag: str = "--arch") -> Places:
@@ -83,7 +86,7 @@ def load(model: ExitModel, weights: dict[str, Tensor], source: str) -> str:
 
 
 def start(model: ExitModel, options: ClassifyOptions) -> str | None:
-    """Loads the first weights that are asked for, and says which; None where there are none.
+    """Loads the first weights that are asked for, and says which; None where there are none and training follows.
 
     Raises:
         FileFormatError: they are missing, damaged or of another network.
@@ -93,7 +96,7 @@ def start(model: ExitModel, options: ClassifyOptions) -> str | None:
         return load(model, *_pretrained(asked.arch))
     path = asked.load_weights_from or asked.resume_from
     if path is None:
-        return None
+        return RANDOM if options.training.evaluate or options.compression.sense else None
     said = load(model, read_weights(path), str(path))
     if options.exits.calibrate and asked.resume_from is None:
         said += " Whether they were trained on images that --calibrate now holds out is not known: it would void it."

@@ -108,7 +108,11 @@ def _setting(
         model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     setting = Setting(options, session, journal, folder, found, model, policy)
     journal.say(
-        f"Run folder: {folder.path}", *_environment_lines(session), *found.notes, *([started] if started else [])
+        f"Log file for this run: {folder.log.absolute()}",
+        f"Run folder: {folder.path}",
+        *_environment_lines(setting),
+        *found.notes,
+        *([started] if started else []),
     )
     _describe(setting, data)
     return setting
@@ -127,11 +131,14 @@ def _check_division(now: dict[str, Any], earlier: ClassifyFolder, goes_on: bool,
         )
 
 
-def _environment_lines(session: Session) -> list[str]:
+def _environment_lines(setting: Setting) -> list[str]:
     versions = ", ".join(f"{name} {version}" for name, version in surroundings.versions().items())
+    asked = setting.options.images
+    without = asked.gpus and not asked.cpu and setting.device.type == "cpu"
     return [
         f"Command line: {' '.join(sys.argv)}",
-        f"Device: {surroundings.device_name(session.device)}; commit {surroundings.commit() or 'unknown'}",
+        *([f"--gpus {asked.gpus}: there is no GPU that torch can use, so it is the CPU."] if without else []),
+        f"Device: {surroundings.device_name(setting.device)}; commit {surroundings.commit() or 'unknown'}",
         f"Versions: {versions}",
     ]
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from rich.table import Table
+from rich.markup import escape
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -124,12 +124,15 @@ def _size(module: nn.Module) -> int:
 
 
 def _print(rows: list[dict[str, Any]], session: Session) -> None:
-    table = Table(*rows[0], box=None, padding=(0, 2, 0, 0))
-    for row in rows:
-        table.add_row(
-            *(f"{v:,}" if isinstance(v, int) else f"{v:.2f}" if isinstance(v, float) else str(v) for v in row.values())
-        )
-    session.console.print(table, highlight=False)
+    """A table as wide as it has to be: a name that is cut short could not be given to --exits."""
+    cells = [list(rows[0]), *([_cell(value) for value in row.values()] for row in rows)]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    for line in cells:
+        session.say(escape("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()))
+
+
+def _cell(value: Any) -> str:
+    return f"{value:,}" if isinstance(value, int) else f"{value:.2f}" if isinstance(value, float) else str(value)
 
 
 SUMMARIES: dict[str, Callable[[ofr.ExitModel, ClassifyOptions, Session], Any]] = {

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
+from statistics import median
 from typing import Any
 
 import torch
@@ -28,7 +29,7 @@ class Executed:
 
     Attributes:
         top1: percentage answered rightly.
-        seconds: per sample, in the runtime alone.
+        seconds: per sample, in the runtime alone; the median over the batches.
         plain_seconds: the same for the network without exits, batch by batch beside it.
     """
 
@@ -54,7 +55,8 @@ def test(setting: Setting, model: ofr.ExitModel) -> dict[str, Any]:
     found = figures(outcomes, outcomes.taken(policy), macs)
     executed = execute(model, policy, setting.images.test)
     journal.say(*lines.figure_lines(found), lines.cost_line(found, model.cost.plain, executed.seconds))
-    journal.say(f"The plain network takes {1e6 * executed.plain_seconds:.1f} us per sample, in the same run.")
+    if model.exits > 1:
+        journal.say(f"The plain network takes {1e6 * executed.plain_seconds:.1f} us per sample, in the same run.")
     journal.say(lines.total_line("Test", found))
     result: dict[str, Any] = {**found.to_dict(), "plain_macs": model.cost.plain, "executed": asdict(executed)}
     if setting.options.output.confusion:
@@ -69,17 +71,17 @@ def execute(model: ofr.ExitModel, policy: ofr.Policy, loader: Iterable[Any]) -> 
     exits = ofr.deploy(model, policy)
     plain = ofr.deploy(model, ofr.always(exit=model.exits - 1))
     right = samples = 0
-    seconds = [0.0, 0.0]
+    seconds: list[tuple[float, float]] = []
     for batch in loader:
         inputs, labels = labelled(batch, "test")
         inputs = model.to_own_device(inputs)
         if not samples:
-            plain(inputs)  # the first call of all pays for what is set up once
+            exits(inputs), plain(inputs)  # the first calls pay for what is set up once
         decisions, taken = timed(exits, inputs)
-        seconds = [seconds[0] + taken, seconds[1] + timed(plain, inputs)[1]]
+        seconds.append((taken / len(decisions), timed(plain, inputs)[1] / len(decisions)))
         right += int(decisions.predictions.cpu().eq(labels).sum())
         samples += len(decisions)
-    return Executed(100 * right / samples, seconds[0] / samples, seconds[1] / samples)
+    return Executed(100 * right / samples, *(median(column) for column in zip(*seconds, strict=True)))
 
 
 def timed(runtime: Runtime, inputs: Any) -> tuple[ofr.Decisions, float]:
