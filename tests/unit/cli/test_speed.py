@@ -16,7 +16,7 @@ def test_both_networks_are_timed_on_the_same_samples(monkeypatch: pytest.MonkeyP
     exits = (torch.arange(300) % 4 == 0).long()
     monkeypatch.setattr("offramp.cli.steps.speed.ROUNDS", 2)
     found = measure_speed(model, ofr.always(exit=0), inputs, exits, Source("test", 300, 0, "cpu"))
-    assert [(speed.batch, speed.source.samples) for speed in found] == [(1, 64), (256, 256)]
+    assert [(speed.batch, speed.source.samples) for speed in found] == [(1, 64), (256, 256), (256, 300)]
     for speed in found:
         assert speed.shares == pytest.approx((0.75, 0.25))
         assert speed.rounds == 2
