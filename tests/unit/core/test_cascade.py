@@ -107,6 +107,17 @@ def test_every_model_may_have_exits_of_its_own(models, backend):
     assert torch.equal(taken.exits, simulated.exits)
 
 
+def test_one_onnx_graph_skips_models_and_exits_inside_them(models, tmp_path):
+    pytest.importorskip("onnxruntime")
+    model = ofr.cascade([ofr.attach(m, at=["1"], example=inputs(2)).eval() for m in (models[0], models[2])])
+    report = ofr.export(model, halving(model, Margin()), tmp_path / "cascade", format="onnx")
+    of_graph = [parity for parity in report.parity if parity.artefact == "graph"]
+    assert of_graph
+    assert all(parity.equal == parity.rows for parity in of_graph)
+    (skipping,) = [found for found in report.skipping if found.artefact == "graph"]
+    assert (skipping.first.executed, skipping.last.executed) == ((0,), (0, 1, 2, 3))
+
+
 def test_a_cascade_can_be_certified(models):
     model = ofr.cascade([models[0], models[2]], example=inputs(2))
     with torch.no_grad():
