@@ -243,7 +243,6 @@ def _speed(results: Results) -> Markup:
             speed.calls,
             _spread(speed.plain.median, speed.plain.low, speed.plain.high),
             _spread(speed.exits.median, speed.exits.low, speed.exits.high),
-            f"{speed.ratio:.3f}",
             wording.faster(speed),
             f"{speed.source.samples:,}",
             " / ".join(f"{100 * share:.0f}" for share in speed.shares),
@@ -251,7 +250,7 @@ def _speed(results: Results) -> Markup:
         for speed in results.speed
     ]
     first = results.speed[0]
-    headers = ("Calls", "Plain, ms per sample", "With exits, ms", "Ratio", "Speed", "Samples timed", "Of them leave, %")
+    headers = ("Calls", "Plain, ms per sample", "With exits, ms", "Speed", "Samples timed", "Of them leave, %")
     caption = (
         f"{first.source.split} split, seed {first.source.seed}, {first.source.device}. "
         f"Median (10 % to 90 % quantile) of {first.rounds} rounds, both networks in turns; the timed samples leave in "

@@ -53,7 +53,7 @@ class Speed:
     @property
     def calls(self) -> str:
         """How the samples were handed over, in words."""
-        return f"stream of batches of {self.batch}" if self.streamed else f"batch {self.batch}"
+        return f"batch {self.batch}, stream" if self.streamed else f"batch {self.batch}"
 
     @classmethod
     def of(
