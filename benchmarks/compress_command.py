@@ -19,29 +19,7 @@ from typing import Any
 from offramp.cli import main as offramp
 from provenance import write
 
-MANUAL = """{
-    "input_infos": {"sample_size": [1, 2, 224, 224]},
-    "accuracy_aware_training": {
-        "mode": "early_exit",
-        "params": {
-            "maximal_relative_accuracy_degradation": 1.0,
-            "maximal_total_epochs": 100
-        }
-    },
-    "compression": [
-        {
-            "algorithm": "filter_pruning",
-            "pruning_init": 0.05,
-            "params": {
-                "schedule": "exponential",
-                "pruning_target": 0.1,
-                "pruning_steps": 50,
-                "weight_importance": "geometric_median"
-            }
-        }
-    ]
-}
-"""
+MANUAL = (Path(__file__).parents[1] / "examples" / "nncf_early_exit.json").read_text(encoding="utf8")
 
 FOUR = """{
     // Channels go, then weights of those that stay; what is left becomes int8. The network before is the teacher.

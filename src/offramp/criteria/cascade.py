@@ -93,6 +93,11 @@ class Cascade(Wrapping):
         *before, own = self._completed([*earlier, logits])
         return self.criterion.answer(own, before)
 
+    def judge(self, logits: Tensor, earlier: Sequence[Tensor] = ()) -> tuple[Tensor, Tensor]:
+        """See `Criterion.judge`."""
+        *before, own = self._completed([*earlier, logits])
+        return self.criterion.judge(own, before)
+
     def _completed(self, logits: Sequence[Tensor]) -> list[Tensor]:
         tensors: list[Tensor] = self.__dict__["_tensors"]
         found = [logits[0]]

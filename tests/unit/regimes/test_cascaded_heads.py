@@ -80,8 +80,7 @@ def test_the_best_epochs_connections_are_kept_not_the_last_ones():
     # A rate that makes every later epoch worse.
     _, history = fitted(CascadedHeads(Joint()), epochs=3, lr=30.0)
     _, last = fitted(CascadedHeads(Joint()), epochs=3, lr=30.0, val=None)
-    if history.best_epoch == 3:
-        pytest.skip("the last epoch was the best")
+    assert history.best_epoch < 3
     assert history.criterion != last.criterion
     assert short != last.criterion
 

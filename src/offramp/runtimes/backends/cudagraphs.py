@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -12,12 +13,13 @@ from torch import Tensor
 from offramp.errors import InputError
 from offramp.segments import Segment
 
+if TYPE_CHECKING:
+    from offramp.runtimes.staged import Program
+
 LARGEST = 1024
 """Rows above which a segment runs unrecorded: kernels take longer than their launches there."""
 WARM_UPS = 3
 """Runs before a recording: libraries choose their kernels and allocate their workspaces in the first ones."""
-
-Program = Callable[..., Sequence[Tensor]]
 
 
 @dataclass(frozen=True)
@@ -35,7 +37,7 @@ class Recorded:
     replay: Callable[[], None]
 
 
-Record = Callable[[Program, Sequence[Tensor]], Recorded]
+Record = Callable[["Program", Sequence[Tensor]], Recorded]
 """`(program, inputs) -> recorded`; the inputs become its buffers."""
 
 

@@ -12,28 +12,7 @@ from offramp.compression import AdaptiveCompressionLevel, Configuration, Configu
 from offramp.compression.configuration import configuration_of
 from offramp.errors import CompressionError
 
-MANUAL = """{
-    "input_infos": {"sample_size": [1, 2, 224, 224]},
-    "accuracy_aware_training": {
-        "mode": "early_exit",
-        "params": {
-            "maximal_relative_accuracy_degradation": 1.0,
-            "maximal_total_epochs": 100
-        }
-    },
-    "compression": [
-        {
-            "algorithm": "filter_pruning",
-            "pruning_init": 0.05,
-            "params": {
-                "schedule": "exponential",
-                "pruning_target": 0.1,
-                "pruning_steps": 50,
-                "weight_importance": "geometric_median"
-            }
-        }
-    ]
-}"""
+MANUAL = (Path(__file__).parents[4] / "examples" / "nncf_early_exit.json").read_text(encoding="utf8").strip()
 """The example of NNCF's manual, which failed NNCF's own validation: it says weight_importance and input_infos."""
 
 LIMIT = {"maximal_relative_accuracy_degradation": 1.0}
