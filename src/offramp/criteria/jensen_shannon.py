@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from offramp.criteria.criterion import Criterion, log_odds, nan_where_unusable, register
+from offramp.criteria.probabilities import softmax
 
 
 @register
@@ -47,7 +48,7 @@ class JensenShannon(Criterion):
         """See `Criterion.score`."""
         if not earlier:
             return nan_where_unusable(logits.new_zeros(logits.shape[:-1]), logits)
-        here, before = logits.softmax(dim=-1), earlier[-1].softmax(dim=-1)
+        here, before = softmax(logits), softmax(earlier[-1])
         total = here + before
         # In terms of the relative difference no digits are lost where the two are nearly the same.
         difference = (here - before) / total.clamp_min(1e-30)
