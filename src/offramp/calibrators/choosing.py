@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from typing import Literal, get_args
+
+from torch import Tensor
 
 from offramp.calibrators import budgets, conformal, empirical, learn_then_test
 from offramp.calibrators.outcome import Outcome
@@ -73,6 +76,7 @@ def calibrate(
     if isinstance(temperatures, str) and temperatures != "fit":
         raise CalibrationError(f"temperatures={temperatures!r}: give 'fit', one number per early exit, or None.")
     check_choice(recording, criterion, None if isinstance(temperatures, str) else temperatures)
+    _warn_of_one_answer(goal.truth(recording))
     fixed, origin = _temperatures(recording, goal, temperatures, tuning, seed)
     table = score_table(recording, criterion, fixed, goal)
     groups = goal.groups(recording, tuning) if isinstance(goal, LossGoal) else EVERYBODY
@@ -134,6 +138,17 @@ def _temperatures(
             "certificate. Give another recording as tuning=, e.g. of the validation split, or fixed temperatures."
         )
     return fit_temperatures(recording, seed), "fitted on the calibration samples"
+
+
+def _warn_of_one_answer(truth: Tensor) -> None:
+    """Rare events and one class on purpose are calibrated like all else; sorted data cut off too early must show."""
+    if len(truth) > 1 and bool((truth == truth[0]).all()):
+        warnings.warn(
+            f"The right answer of all {len(truth)} samples is class {int(truth[0])}: what is chosen here, and any "
+            "certificate, holds for samples of that class alone. Record a calibration split of all classes, drawn at "
+            "random, unless one class is meant.",
+            stacklevel=3,
+        )
 
 
 def _check_tuning(recording: Recording, tuning: Recording) -> None:

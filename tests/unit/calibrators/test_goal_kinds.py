@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Callable
 
 import numpy as np
@@ -266,10 +267,14 @@ def test_one_class_leaves_nothing_to_decide() -> None:
         ofr.calibrate(recording)
 
 
-def test_labels_of_one_class_are_a_recording_like_any_other(make_recording: MakeRecording) -> None:
+def test_labels_of_one_class_are_calibrated_with_a_warning(make_recording: MakeRecording) -> None:
     full = make_recording(3000)
     some = full.take(full.required_labels == 3)
-    assert ofr.calibrate(some).feasible
+    with pytest.warns(UserWarning, match=rf"all {some.samples} samples is class 3: .* of that class alone"):
+        assert ofr.calibrate(some).feasible
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        ofr.calibrate(full)
     result = ofr.calibrate(some, goal=ClassDrop(0.05, delta=0.1))
     assert isinstance(result, ofr.Infeasible)
     assert "0 calibration samples in class 0" in result.reason
