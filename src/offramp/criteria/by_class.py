@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -45,9 +46,19 @@ class ByClass(Wrapping):
                 f"{type(self).__name__} has {len(self.values)} values, the model has {classes} classes: give one each."
             )
 
-    def of_predicted(self, logits: Tensor, earlier: Sequence[Tensor]) -> Tensor:
-        """`[n]`: the value of the class that each row would be answered with."""
-        return logits.new_tensor(self.values)[self.answer(logits, earlier).argmax(dim=-1)]
+    def score(self, logits: Tensor, earlier: Sequence[Tensor] = ()) -> Tensor:
+        """See `Criterion.score`."""
+        return self.judge(logits, earlier)[0]
+
+    def judge(self, logits: Tensor, earlier: Sequence[Tensor] = ()) -> tuple[Tensor, Tensor]:
+        """See `Criterion.judge`."""
+        score, answer = self.criterion.judge(logits, earlier)
+        return self._beside(score, logits.new_tensor(self.values)[answer.argmax(dim=-1)]), answer
+
+    @staticmethod
+    @abstractmethod
+    def _beside(score: Tensor, value: Tensor) -> Tensor:
+        """The score `[n]`, given the values `[n]` of the classes that the rows would be answered with."""
 
 
 @register
@@ -62,10 +73,9 @@ class ClassFloors(ByClass):
         tensor([0.8808,   -inf])
     """
 
-    def score(self, logits: Tensor, earlier: Sequence[Tensor] = ()) -> Tensor:
-        """See `Criterion.score`."""
-        score = self.criterion.score(logits, earlier)
-        return score.masked_fill(score <= self.of_predicted(logits, earlier), -float("inf"))
+    @staticmethod
+    def _beside(score: Tensor, value: Tensor) -> Tensor:
+        return score.masked_fill(score <= value, -float("inf"))
 
 
 @register
@@ -82,9 +92,9 @@ class ClassThresholds(ByClass):
         tensor([ 0.3808, -0.1092])
     """
 
-    def score(self, logits: Tensor, earlier: Sequence[Tensor] = ()) -> Tensor:
-        """See `Criterion.score`."""
-        return self.criterion.score(logits, earlier) - self.of_predicted(logits, earlier)
+    @staticmethod
+    def _beside(score: Tensor, value: Tensor) -> Tensor:
+        return score - value
 
     def grid(self, classes: int, size: int) -> list[float]:
         """The criterion's, relative to each class."""

@@ -71,13 +71,21 @@ class Composition(Criterion):
 
     def score(self, logits: Tensor, earlier: Sequence[Tensor] = ()) -> Tensor:
         """See `Criterion.score`."""
-        pairs = zip(self.members, self.thresholds, strict=True)
-        return functools.reduce(self._join, [m.score(logits, earlier) - t for m, t in pairs])
+        return self.judge(logits, earlier)[0]
 
     def answer(self, logits: Tensor, earlier: Sequence[Tensor] = ()) -> Tensor:
         """The answer of the member that combines."""
         chosen = next((m for m in self.members if m.combines), None)
         return logits if chosen is None else chosen.answer(logits, earlier)
+
+    def judge(self, logits: Tensor, earlier: Sequence[Tensor] = ()) -> tuple[Tensor, Tensor]:
+        """See `Criterion.judge`."""
+        answer, scores = logits, []
+        for member, threshold in zip(self.members, self.thresholds, strict=True):
+            score, own = member.judge(logits, earlier)
+            scores.append(score - threshold)
+            answer = own if member.combines else answer
+        return functools.reduce(self._join, scores), answer
 
     def grid(self, classes: int, size: int) -> list[float]:
         """Of all members, each relative to its threshold."""

@@ -142,6 +142,28 @@ def test_a_composition_answers_as_its_ensemble_does():
     assert torch.equal(recording.answers(policy), recording.answers(ensemble))
 
 
+@pytest.mark.parametrize(
+    "around",
+    [
+        lambda ensemble: ClassFloors(ensemble, (0.3, 0.4, 0.5, 0.6)),
+        lambda ensemble: ClassThresholds(ensemble, (0.3, 0.4, 0.5, 0.6)),
+        lambda ensemble: AnyOf((Margin(), ensemble), (0.5, 0.5)),
+        lambda ensemble: AllOf((ensemble, Margin()), (0.5, 0.5)),
+        lambda ensemble: MinimumDepth(ensemble, 1),
+    ],
+)
+def test_what_is_put_around_an_ensemble_asks_it_once(around, monkeypatch):
+    asked = []
+    whole = GeometricEnsemble.answer
+    monkeypatch.setattr(GeometricEnsemble, "answer", lambda *given: (asked.append(1), whole(*given))[1])
+    first, second, _ = draws().logits
+    criterion = around(GeometricEnsemble())
+    score, answer = criterion.judge(second, [first])
+    assert len(asked) == 1
+    assert torch.equal(score, criterion.score(second, [first]))
+    assert torch.equal(answer, whole(GeometricEnsemble(), second, [first]))
+
+
 def test_temperatures_reach_an_ensembles_answers():
     recording = draws()
     policy = ofr.Policy(GeometricEnsemble(), [0.5, 0.5], [2.0, 0.5])

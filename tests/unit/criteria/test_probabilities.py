@@ -38,7 +38,8 @@ def test_extremes_are_exact(row: list[float]) -> None:
 @pytest.mark.parametrize("row", [[math.nan, 0.0], [INF, 0.0], [-INF, -INF]])
 def test_what_has_no_softmax_is_nan(row: list[float]) -> None:
     logits = torch.tensor([row])
-    assert logits.softmax(dim=1).isnan().any() and softmax(logits).isnan().any()
+    assert logits.softmax(dim=1).isnan().any()
+    assert softmax(logits).isnan().any()
     assert softmax_and_logarithm(logits)[1].isnan().any()
 
 
