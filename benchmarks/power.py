@@ -1,13 +1,14 @@
 """What does a certificate cost? Naive choices, one certified threshold, and certified per-exit thresholds.
 
     python benchmarks/populations.py ...   # once
-    python benchmarks/power.py [--trials 60] [--samples 500 1000 5000]
+    python benchmarks/power.py [--trials 200] [--samples 500 1000 5000]
 
 From every recording of `populations.py`, n calibration samples and n / 2 tuning samples are drawn, as often as there
 are trials; every method gets the same. The tuning samples are what `calibrate(tuning=...)` takes, as a validation split
 does in the command line: all methods have their temperatures from them, the tuned family its thresholds too. The
 methods named "of n" have no tuning samples but split them off the n. "Without" leaves one step of the tuned family out;
-"bound" tunes it on the whole recording, which nobody can have: what a better construction could gain at most.
+"one temperature" gives all exits the mean of theirs; "bound" tunes the family on the whole recording, which nobody can
+have: what a better construction could gain at most.
 
 Per method: how often the policy truly loses more than the budget, and the true mean MACs.
 """
@@ -15,6 +16,7 @@ Per method: how often the policy truly loses more than the budget, and the true 
 from __future__ import annotations
 
 import argparse
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -117,6 +119,12 @@ def certified_without(**constants: float) -> Method:
     return choose
 
 
+def one_temperature(draw: Draw) -> ofr.Policy:
+    """The tuned family with the exits' mean temperature for all of them, and the exact test."""
+    mean = math.exp(math.fsum(map(math.log, draw.temperatures)) / len(draw.temperatures))
+    return certified("exact", "tuned")(replace(draw, temperatures=(mean,) * len(draw.temperatures)))
+
+
 def bound(draw: Draw) -> ofr.Policy:
     """The tuned family from the whole recording."""
     return certified("exact", "tuned")(replace(draw, tuning=draw.population))
@@ -136,6 +144,7 @@ METHODS: dict[str, Method] = {
     f"{PER_EXIT}exact, without soft losses": certified_without(SOFT=0.0),
     f"{PER_EXIT}exact, without bagging": certified_without(BAGS=1),
     f"{PER_EXIT}exact, without shrinking": certified_without(SHRINKING=0.0),
+    f"{PER_EXIT}exact, one temperature": one_temperature,
     f"{PER_EXIT}exact, bound": bound,
 }
 
@@ -243,7 +252,7 @@ def conditions(trials: int) -> dict[str, Any]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--trials", type=int, default=60)
+    parser.add_argument("--trials", type=int, default=200)
     parser.add_argument("--samples", type=int, nargs="+", default=[500, 1000, 5000])
     parser.add_argument("--brief", action="store_true", help="leave out what leaves steps out")
     options = parser.parse_args()

@@ -19,9 +19,9 @@ import torch
 
 from offramp.decisions import Decisions
 from offramp.errors import ExportError
-from offramp.exporters.branching import EXITS, LOGITS, branching_model, set_thresholds
 from offramp.exporters.subject import Subject
 from offramp.runtimes.backends.onnxruntime import session
+from offramp.runtimes.branching import EXITS, LOGITS, branching_model, set_thresholds
 from offramp.segments import Plan
 
 GRAPH = "model.onnx"

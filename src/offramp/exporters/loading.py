@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import cast
 
 import torch
 
@@ -12,6 +14,9 @@ from offramp.exporters.manifest import Manifest
 from offramp.exporters.programs import chosen_backend, make_programs, read_segments
 from offramp.runtimes import Runtime, StagedRuntime, Tuning
 from offramp.runtimes.autotuning import tuned
+from offramp.runtimes.one_graph import IN_ONE_GRAPH, in_one_graph
+from offramp.runtimes.onnx_segments import in_onnx
+from offramp.segments import Segment
 
 
 def load_bundle(folder: str | Path, backend: str | None = None, device: str | torch.device | None = None) -> Runtime:
@@ -48,6 +53,11 @@ def load_bundle(folder: str | Path, backend: str | None = None, device: str | to
         known = None if manifest.tuning is None else Tuning.from_dict(manifest.tuning)
         programs, tuning = tuned(segments, False, None, known)
         return StagedRuntime(manifest.plan, programs, manifest.names, entrance, wanted, tuning)
+    if wanted in IN_ONE_GRAPH:
+        parts = in_onnx(wanted, segments)
+        programs = make_programs(cast("Sequence[Segment]", parts), wanted)
+        staged = StagedRuntime(manifest.plan, programs, manifest.names, entrance, wanted)
+        return in_one_graph(staged, parts)
     return StagedRuntime(manifest.plan, make_programs(segments, wanted), manifest.names, entrance, wanted)
 
 

@@ -6,12 +6,14 @@ import copy
 import warnings
 from bisect import bisect
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from offramp.errors import InputError, OfframpError
 from offramp.latency import measure
+from offramp.lowering import OnnxSegment
 from offramp.runtimes.backends import BACKENDS
 from offramp.runtimes.backends import backend as find_backend
 from offramp.runtimes.backends.check import check_programs, rows_of, warm_up
@@ -43,15 +45,23 @@ class ByRows:
         return self.programs[bisect(self.limits, len(tensors[0]))](*tensors)
 
 
-def lowered(backend: str, segments: Sequence[Segment], sizes: Iterable[int] = ()) -> Sequence[Program]:
-    """The checked programs of a backend, warmed up at these batch sizes; the segments are copied.
+def lowered(
+    backend: str, segments: Sequence[Segment], sizes: Iterable[int] = (), parts: Sequence[OnnxSegment] | None = None
+) -> Sequence[Program]:
+    """The checked programs of a backend, warmed up at these batch sizes.
+
+    Args:
+        backend: "eager" or one of `BACKENDS`.
+        segments: which are copied.
+        sizes: numbers of rows.
+        parts: their ONNX forms, where they are there already.
 
     Raises:
         MissingExtraError: the backend's packages, or a compiler, are not installed.
         ExportError: a segment has no form that the backend takes, or computes something else in it.
     """
-    parts = copy.deepcopy(segments)
-    programs = parts if backend == "eager" else find_backend(backend)(parts)
+    copies: Any = parts or copy.deepcopy(segments)
+    programs = copies if backend == "eager" else find_backend(backend)(copies)
     check_programs(segments, programs, backend)
     warm_up(segments, programs, {2, *sizes}, backend)
     return programs

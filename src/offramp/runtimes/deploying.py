@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from offramp.exit_model import ExitModel
 from offramp.policy import Policy, always
 from offramp.runtimes.autotuning import lowered, tuned
+from offramp.runtimes.backends.check import check_graph
 from offramp.runtimes.eager import EagerRuntime
 from offramp.runtimes.form import Form, FormingEntrance
+from offramp.runtimes.one_graph import IN_ONE_GRAPH, OneGraphRuntime, in_one_graph
+from offramp.runtimes.onnx_segments import in_onnx
 from offramp.runtimes.refusing import RefusingRuntime
 from offramp.runtimes.runtime import Runtime
 from offramp.runtimes.staged import StagedRuntime
@@ -89,8 +94,22 @@ def _runtime(
     if backend == "auto":
         programs, tuning = tuned(segments, form.channels_last, batch_sizes, tuning)
         return StagedRuntime(plan, programs, names, entrance, backend, tuning)
-    programs = lowered(backend, segments, batch_sizes or ())
-    return StagedRuntime(plan, programs, names, entrance, backend)
+    parts = in_onnx(backend, copy.deepcopy(segments)) if backend in IN_ONE_GRAPH else None
+    programs = lowered(backend, segments, batch_sizes or (), parts)
+    staged = StagedRuntime(plan, programs, names, entrance, backend)
+    return staged if parts is None else _checked(in_one_graph(staged, parts), segments)
+
+
+def _checked(runtime: Runtime, segments: Sequence[Segment]) -> Runtime:
+    if isinstance(runtime, OneGraphRuntime):
+        staged = runtime.staged()
+
+        def stage_by_stage(*tensors: Tensor) -> tuple[Tensor, Tensor]:
+            decisions = staged.decided(tensors)
+            return decisions.logits, decisions.exits
+
+        check_graph(segments, runtime.graph, stage_by_stage, runtime.backend)
+    return runtime
 
 
 def _segments(model: ExitModel, plan: Plan, form: Form) -> tuple[Segment, ...]:

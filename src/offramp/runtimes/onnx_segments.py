@@ -10,10 +10,27 @@ import torch
 from torch import Tensor
 
 from offramp.errors import ExportError, InputError
-from offramp.lowering import to_onnx
+from offramp.lowering import OnnxSegment, to_onnx
 from offramp.segments import Segment
 
 T = TypeVar("T")
+
+
+def in_onnx(backend: str, segments: Sequence[Segment]) -> list[OnnxSegment]:
+    """The ONNX forms of segments.
+
+    Args:
+        backend: its name, for error messages.
+        segments: on the CPU.
+
+    Raises:
+        MissingExtraError: onnx or onnxscript is not installed.
+        ExportError: an operation has no ONNX form.
+        InputError: the model is not on the CPU, or in bfloat16.
+    """
+    for tensor in segments[0].example:
+        _check(backend, tensor)
+    return [OnnxSegment(to_onnx(segment), segment.name, segment.exit) for segment in segments]
 
 
 def each_loaded(backend: str, segments: Sequence[Segment], load: Callable[[bytes], T]) -> list[T]:

@@ -52,7 +52,10 @@ class StagedRuntime(Runtime):
     @torch.no_grad()
     def __call__(self, inputs: Any) -> Decisions:
         """See `Runtime`."""
-        tensors: Sequence[Tensor] = self.entrance.tensors(inputs)
+        return self.decided(self.entrance.tensors(inputs))
+
+    def decided(self, tensors: Sequence[Tensor]) -> Decisions:
+        """Decides a batch that the entrance has let in."""
         ledger = Ledger(self.plan)
         for k in range(len(self.programs)):
             logits, score, tensors = self.run(k, tensors)

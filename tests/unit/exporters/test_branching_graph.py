@@ -40,7 +40,7 @@ from offramp.segments import Plan
 
 onnx: Any = pytest.importorskip("onnx")
 ort: Any = pytest.importorskip("onnxruntime")
-branching = pytest.importorskip("offramp.exporters.branching")
+branching = pytest.importorskip("offramp.runtimes.branching")
 graph_file = pytest.importorskip("offramp.exporters.graph_file")
 
 

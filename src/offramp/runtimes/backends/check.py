@@ -22,6 +22,10 @@ STEPS = 1e-1
 ON_CPU, ON_GPU = 1e-4, 1e-2
 """The same elsewhere; where torch lets them, GPUs round fp32 to 10 bits before they multiply."""
 
+HALF = 0.5
+
+Deciding = Callable[..., Sequence[Tensor]]
+"""Takes the inputs of a network, and gives logits `[n, classes]` and exits `[n]`."""
 Programs = Sequence[Callable[..., Sequence[Tensor]]]
 
 
@@ -73,6 +77,36 @@ def check_programs(segments: Sequence[Segment], programs: Programs, backend: str
                     f"backend='{backend}' computes something else than the model in the stage that ends at "
                     f"'{segment.name}', at {rows} rows. Use another backend; 'eager' runs the model itself."
                 )
+
+
+@torch.no_grad()
+def check_graph(segments: Sequence[Segment], graph: Deciding, expected: Deciding, backend: str) -> None:
+    """Compares a graph of all segments with their programs, which were compared with the segments.
+
+    Rounding may move a row over a threshold, though hardly half of the rows; all others must be answered alike.
+
+    Args:
+        segments: of the network.
+        graph: of all of them.
+        expected: the programs, one after the other.
+        backend: its name, for error messages.
+
+    Raises:
+        ExportError: they decide differently, by more than rounding explains.
+    """
+    most = max(BATCHES)
+    inputs = rows_of(segments[0], most)
+    answers, exits = expected(*(x.clone() for x in inputs))
+    tolerance = STEPS if any(map(_rounds, segments)) else _tolerance([*inputs, answers])
+    for rows in BATCHES:
+        found, taken = graph(*(x[:rows].clone() for x in inputs))
+        same = taken == exits[:rows]
+        strays = rows == most and float(same.double().mean()) < HALF
+        if strays or not _close(found[same], answers[:rows][same], rows, tolerance):
+            raise ExportError(
+                f"backend='{backend}' decides otherwise in one graph than stage by stage, at {rows} rows. Use another "
+                "backend; 'eager' runs the model itself."
+            )
 
 
 def _run(

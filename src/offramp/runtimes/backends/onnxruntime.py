@@ -32,13 +32,14 @@ def lower(segments: Sequence[Segment]) -> list[Callable[..., list[Tensor]]]:
 def session(model: bytes | str) -> onnxruntime.InferenceSession:
     """A session for a serialised model, or for the path of one.
 
-    Each session has threads of its own; were they to spin while another session works, both would be slower.
+    Each session has threads of its own. They spin while it runs, as waking them for every operation takes long; were
+    they to spin on while another session or torch works, both would be slower, several times over.
     """
     ort: Any = importlib.import_module("onnxruntime")
     options = ort.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
     options.inter_op_num_threads = 1
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.add_session_config_entry("session.force_spinning_stop", "1")
     options.log_severity_level = 3
     return ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
 
