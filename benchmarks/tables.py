@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import regimes_tables
+from offramp.reporters.results import Speed
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
@@ -514,7 +515,7 @@ def demo() -> str:
     """The demo's headline, by seed."""
     runs = [json.loads(path.read_text(encoding="utf8")) for path in sorted(RESULTS.glob("demo-seed*.json"))]
     header = ["seed", "plain", "with exits", "mean MACs", "best exit alone at no more MACs", "certified"]
-    header += [f"time at batch {speed['batch']}" + ", stream" * speed["streamed"] for speed in runs[0]["speed"]]
+    header += [f"time at {Speed(**speed).calls}" for speed in runs[0]["speed"]]
     made = runs[0]["provenance"]
     source = (
         f"`offramp demo --seed N --json FILE`: accuracy and MACs on the {runs[0]['headline']['source']['samples']:,} "

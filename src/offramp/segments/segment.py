@@ -50,6 +50,10 @@ class Passage:
         flat = tuple(_without_rows(k, (x,)) for k, x in zip(kinds, leaves, strict=True))
         return cls(tuple(kinds), (leaf,) * len(kinds), flat)
 
+    def __deepcopy__(self, memo: dict[int, Any]) -> Passage:
+        """Nothing in it changes."""
+        return self
+
     @property
     def width(self) -> int:
         """Number of batched tensors."""

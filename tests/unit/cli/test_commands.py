@@ -50,7 +50,13 @@ def test_a_finished_run_has_results_and_a_report(finished: Path) -> None:
     assert results.headline.source.split == "test"
     assert results.headline.source.samples == 359
     assert results.headline.macs_share <= 1.0
-    assert [speed.calls for speed in results.speed] == ["batch 1", "batch 256", "batch 256, stream"]
+    assert [speed.calls for speed in results.speed] == [
+        "batch 1",
+        "batch 256",
+        "batch 256, stream",
+        "batch 1, ONNX Runtime",
+        "batch 256, ONNX Runtime",
+    ]
     assert results.agreement is not None
     assert results.agreement.same_exit >= 358
     assert results.gallery is not None

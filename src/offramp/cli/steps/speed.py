@@ -1,16 +1,18 @@
-"""Measures the deployed network against the plain one, on samples that leave like the whole test split does."""
+"""Measures the deployed network against the plain one, on samples that leave like the whole test split does.
+
+Where ONNX Runtime is installed and takes the model, both networks are timed under it too.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 import offramp as ofr
-from offramp.errors import CutError
-from offramp.latency import Call, Timing, measure_requests, requests
+from offramp.errors import CutError, OfframpError
+from offramp.latency import Call, Network, Timing, measure_requests, requests
 from offramp.reporters.results import Source, Speed
 from offramp.runtimes import Runtime
 from offramp.samples import representative
@@ -26,9 +28,17 @@ class Case:
     batch: int
     samples: int
     streamed: bool = False
+    backend: str = "eager"
 
 
-CASES = (Case(1, 64), Case(256, 256), Case(256, 2048, streamed=True))
+FAST = "onnxruntime"
+CASES = (
+    Case(1, 64),
+    Case(256, 256),
+    Case(256, 2048, streamed=True),
+    Case(1, 64, backend=FAST),
+    Case(256, 256, backend=FAST),
+)
 
 
 def measure_speed(
@@ -43,9 +53,13 @@ def measure_speed(
         exits: `[n]`, the exit that each takes.
         source: of the split; its sample count is replaced by the number of timed samples.
     """
-    runtime, plain = ofr.deploy(model, policy), networks.plain(model, "eager")
     found = []
-    for case in _cases(runtime):
+    pairs = {backend: _networks(model, policy, backend) for backend in ("eager", FAST)}
+    for case in CASES:
+        pair = pairs[case.backend]
+        if pair is None or (case.streamed and not _has_stages(pair[0])):
+            continue
+        runtime, plain = pair
         rows = representative(exits, min(case.samples, len(exits)), model.exits, source.seed or 0)
         batches = model.to_own_device(inputs[rows]).split(case.batch)
         taking = (
@@ -60,18 +74,28 @@ def measure_speed(
         timed = Source(source.split, len(rows), source.seed, source.device)
         shares = torch.bincount(exits[rows], minlength=model.exits) / len(rows)
         threads = torch.get_num_threads()
-        found.append(Speed.of(timed, case.batch, threads, shares.tolist(), **laps, streamed=case.streamed))
+        found.append(
+            Speed.of(timed, case.batch, threads, shares.tolist(), **laps, streamed=case.streamed, backend=case.backend)
+        )
     return tuple(found)
 
 
-def _cases(runtime: Runtime) -> Iterator[Case]:
-    """All cases; a model without stages has no stream."""
+def _networks(model: ofr.ExitModel, policy: ofr.Policy, backend: str) -> tuple[Runtime, Network] | None:
+    """With exits, and plain; None where the backend is not installed or does not take the model."""
+    try:
+        return ofr.deploy(model, policy, backend=backend), networks.plain(model, backend)
+    except OfframpError:
+        if backend == "eager":
+            raise
+        return None
+
+
+def _has_stages(runtime: Runtime) -> bool:
     try:
         runtime.staged()
     except CutError:
-        yield from (case for case in CASES if not case.streamed)
-    else:
-        yield from CASES
+        return False
+    return True
 
 
 def _stream(runtime: Runtime, batches: tuple[Tensor, ...], batch: int) -> Call:

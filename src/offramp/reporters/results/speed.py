@@ -8,6 +8,9 @@ from dataclasses import dataclass
 from offramp.latency import Timing
 from offramp.reporters.results.source import Source
 
+TITLES = {"onnxruntime": "ONNX Runtime"}
+"""Backends as their makers write them."""
+
 
 @dataclass(frozen=True)
 class Spread:
@@ -38,6 +41,7 @@ class Speed:
         streamed: whether the runtime was given the batches as a stream, in which rows that go on are collected from
             several of them.
         ratio: median time with exits over that without; below 1 is faster.
+        backend: that ran both networks.
     """
 
     source: Source
@@ -49,11 +53,13 @@ class Speed:
     exits: Spread
     streamed: bool
     ratio: float
+    backend: str = "eager"
 
     @property
     def calls(self) -> str:
         """How the samples were handed over, in words."""
-        return f"batch {self.batch}, stream" if self.streamed else f"batch {self.batch}"
+        by = "" if self.backend == "eager" else f", {TITLES.get(self.backend, self.backend)}"
+        return f"batch {self.batch}{', stream' * self.streamed}{by}"
 
     @classmethod
     def of(
@@ -65,6 +71,7 @@ class Speed:
         plain: Timing,
         exits: Timing,
         streamed: bool = False,
+        backend: str = "eager",
     ) -> Speed:
         """From the times of calls that each handled all samples of `source`."""
         return cls(
@@ -77,4 +84,5 @@ class Speed:
             exits=Spread.of(exits, source.samples),
             streamed=streamed,
             ratio=exits.median / plain.median,
+            backend=backend,
         )
