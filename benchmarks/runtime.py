@@ -8,7 +8,8 @@ alternation in one run:
 - plain: the backbone alone;
 - runtime: exits taken;
 - bound: the sum over segments of their time at the full batch x the share of rows that reach them; a segment runs from
-  one exit to the next, with the head and the gate there.
+  one exit to the next, with the head and the gate there. A backend that runs the whole network as one graph, and
+  hands nothing from segment to segment, can be faster than the bound.
 
 The rate 0 is the tax of exits that nobody takes. Plain, segments and runtime all go through the same backend.
 
@@ -39,7 +40,8 @@ from offramp.backbones import map_tensors
 from offramp.cli.materials import Materials, load_model
 from offramp.cli.run_folder import RunFolder
 from offramp.latency import Timing, measure
-from offramp.runtimes import StagedRuntime
+from offramp.runtimes import Runtime, StagedRuntime
+from offramp.runtimes.one_graph import IN_ONE_GRAPH
 from offramp.segments import Plan
 from provenance import RESULTS, commit, write
 
@@ -122,9 +124,14 @@ def policy_with_rates(model: ofr.ExitModel, x: Any, rate: float) -> ofr.Policy:
     return ofr.Policy(criterion, thresholds)
 
 
-def with_policy(runtime: StagedRuntime, model: ofr.ExitModel, policy: ofr.Policy) -> StagedRuntime:
-    """The same programs under another policy with the same open exits: thresholds play no part in a program."""
-    return StagedRuntime(Plan.of(model, policy), runtime.programs, runtime.names, runtime.entrance, runtime.backend)
+def with_policy(base: StagedRuntime, model: ofr.ExitModel, policy: ofr.Policy) -> Runtime:
+    """The runtime of another policy with the same open exits.
+
+    Thresholds play no part in a program, but are constants of a graph that takes the exits itself.
+    """
+    if base.backend in IN_ONE_GRAPH:
+        return ofr.deploy(model, policy, backend=base.backend)
+    return StagedRuntime(Plan.of(model, policy), base.programs, base.names, base.entrance, base.backend)
 
 
 def segment_calls(runtime: StagedRuntime, x: Any) -> dict[str, Callable[[], object]]:
@@ -196,10 +203,13 @@ def trained(folder: Path, batch: int, backend: str, rounds: int) -> list[dict[st
     images = torch.cat([x for x, _ in materials.loader("test")])[: STREAMED * batch]
     if backend == "eager":
         images = images.contiguous(memory_format=torch.channels_last)
-    runtime = deployed(model, ofr.Policy.load(run.policy), backend)
+    policy = ofr.Policy.load(run.policy)
+    runtime = (
+        ofr.deploy(model, policy, backend=backend) if backend in IN_ONE_GRAPH else deployed(model, policy, backend)
+    )
     plain = deployed(model, ofr.always(model.exits - 1), backend)
     batches = images.split(batch)
-    calls = {"plain": lambda: plain(batches[0]), **segment_calls(runtime, batches[0])}
+    calls = {"plain": lambda: plain(batches[0]), **segment_calls(runtime.staged(), batches[0])}
     calls |= {"q=policy": lambda: [runtime(x) for x in batches]}
     calls |= {"q=policy, stream": lambda: list(runtime.stream(batches, target=batch))}
     with torch.no_grad():
