@@ -130,7 +130,7 @@ def with_policy(base: StagedRuntime, model: ofr.ExitModel, policy: ofr.Policy) -
     Thresholds play no part in a program, but are constants of a graph that takes the exits itself.
     """
     if base.backend in IN_ONE_GRAPH:
-        return ofr.deploy(model, policy, backend=base.backend)
+        return deployed(model, policy, base.backend)
     return StagedRuntime(Plan.of(model, policy), base.programs, base.names, base.entrance, base.backend)
 
 
@@ -161,7 +161,7 @@ def cases(network: str, batches: Sequence[int], backend: str, rounds: int) -> li
     """All batch sizes of one network and backend; the programs are made once."""
     model, everything = prepared(network, max(batches))
     # A closed exit ends no segment: the programs are made for a policy under which all exits are open.
-    base = deployed(model, policy_with_rates(model, everything, 0.5), backend)
+    base = deployed(model, policy_with_rates(model, everything, 0.5), backend).staged()
     plain = deployed(model, ofr.always(model.exits - 1), backend)
     rows = []
     for batch in batches:
@@ -182,7 +182,7 @@ class Made:
     shares: dict[float | str, Tensor]
 
 
-def case(model: ofr.ExitModel, x: Any, base: StagedRuntime, plain: StagedRuntime) -> Made:
+def case(model: ofr.ExitModel, x: Any, base: StagedRuntime, plain: Runtime) -> Made:
     """All exit rates of a batch. Plain is the whole network through the same backend."""
     runtimes = {rate: with_policy(base, model, policy_with_rates(model, x, rate)) for rate in RATES}
     calls: dict[str, Callable[[], object]] = {"plain": lambda: plain(x), **segment_calls(base, x)}
@@ -190,9 +190,10 @@ def case(model: ofr.ExitModel, x: Any, base: StagedRuntime, plain: StagedRuntime
     return Made(calls, {rate: runtimes[rate](x).shares for rate in RATES})
 
 
-def deployed(model: ofr.ExitModel, policy: ofr.Policy, backend: str) -> StagedRuntime:
-    """The runtime, segment by segment."""
-    return ofr.deploy(model, policy, backend=backend).staged()
+def deployed(model: ofr.ExitModel, policy: ofr.Policy, backend: str) -> Runtime:
+    """The runtime: one graph where the backend runs one, otherwise segment by segment."""
+    runtime = ofr.deploy(model, policy, backend=backend)
+    return runtime if backend in IN_ONE_GRAPH else runtime.staged()
 
 
 def trained(folder: Path, batch: int, backend: str, rounds: int) -> list[dict[str, Any]]:
@@ -204,9 +205,7 @@ def trained(folder: Path, batch: int, backend: str, rounds: int) -> list[dict[st
     if backend == "eager":
         images = images.contiguous(memory_format=torch.channels_last)
     policy = ofr.Policy.load(run.policy)
-    runtime = (
-        ofr.deploy(model, policy, backend=backend) if backend in IN_ONE_GRAPH else deployed(model, policy, backend)
-    )
+    runtime = deployed(model, policy, backend)
     plain = deployed(model, ofr.always(model.exits - 1), backend)
     batches = images.split(batch)
     calls = {"plain": lambda: plain(batches[0]), **segment_calls(runtime.staged(), batches[0])}
@@ -249,7 +248,7 @@ def row(
     }
 
 
-def single(model: ofr.ExitModel, x: Any, base: StagedRuntime, plain: StagedRuntime) -> Made:
+def single(model: ofr.ExitModel, x: Any, base: StagedRuntime, plain: Runtime) -> Made:
     """Batch 1: leaving at each exit in turn, against the time of the segments up to there."""
     last, criterion = model.exits - 1, ofr.criteria.MaxProbability()
     runtimes = {
