@@ -122,7 +122,7 @@ def main() -> None:
     earlyon = import_earlyon()
     model, x = prepared(NETWORK, max(options.batches))
     some = policy_with_rates(model, x, 0.5)
-    programs = {name: deployed(model, some, name) for name in options.backends}
+    programs = {name: deployed(model, some, name).staged() for name in options.backends}
     rows = []
     for batch, rate in itertools.product(options.batches, RATES):
         rows += case(earlyon, model, programs, x, batch, rate, options.rounds)

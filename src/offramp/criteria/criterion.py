@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from typing import Any, TypeVar
 
+import torch
 from torch import Tensor
 
 from offramp.errors import PolicyError
@@ -172,8 +173,7 @@ def log_odds(size: int, top: float = 11.5, bottom: float = -3.5) -> list[float]:
 
 def nan_where_unusable(score: Tensor, logits: Tensor) -> Tensor:
     """NaN `[n]` in place of the score where a logit is NaN or +inf: for rules that would not notice."""
-    usable = (logits < float("inf")).all(dim=-1)
-    return score.masked_fill(~usable, float("nan"))
+    return torch.where((logits < float("inf")).all(dim=-1), score, float("nan"))
 
 
 def merged(grids: Sequence[Sequence[float]], size: int) -> list[float]:

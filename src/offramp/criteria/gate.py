@@ -12,7 +12,6 @@ from torch import Tensor
 
 from offramp.criteria.criterion import Criterion, log_odds, register
 from offramp.criteria.entropy import negative_entropy
-from offramp.criteria.probabilities import softmax_and_logarithm
 from offramp.errors import PolicyError
 
 Layer = tuple[tuple[tuple[float, ...], ...], tuple[float, ...]]
@@ -26,7 +25,8 @@ def gate_features(logits: Tensor, top: int) -> Tensor:
         logits: `[n, classes]`.
         top: how many probabilities, 2 to the number of classes.
     """
-    p, log_p = softmax_and_logarithm(logits)
+    log_p = logits.log_softmax(dim=-1)
+    p = log_p.exp()
     first = p.topk(top, dim=-1).values
     surety = 1 + negative_entropy(p, log_p) / math.log(logits.shape[-1])
     return torch.cat([first, first[..., :1] - first[..., 1:2], surety.unsqueeze(-1)], dim=-1)
@@ -104,7 +104,8 @@ class Gate(Criterion):
     def score(self, logits: Tensor, earlier: Sequence[Tensor] = ()) -> Tensor:
         """See `Criterion.score`."""
         layers = [(logits.new_tensor(weights), logits.new_tensor(biases)) for weights, biases in self._folded]
-        p, log_p = softmax_and_logarithm(logits)
+        log_p = logits.log_softmax(dim=-1)
+        p = log_p.exp()
         surest = p.topk(self.top, dim=-1).values
         return run_gate(layers, torch.cat([surest, negative_entropy(p, log_p).unsqueeze(-1)], dim=-1)).sigmoid()
 

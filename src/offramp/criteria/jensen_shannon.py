@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from offramp.criteria.criterion import Criterion, log_odds, nan_where_unusable, register
-from offramp.criteria.probabilities import softmax
 
 
 @register
@@ -48,7 +47,7 @@ class JensenShannon(Criterion):
         """See `Criterion.score`."""
         if not earlier:
             return nan_where_unusable(logits.new_zeros(logits.shape[:-1]), logits)
-        here, before = softmax(logits), softmax(earlier[-1])
+        here, before = _softmax(logits), _softmax(earlier[-1])
         total = here + before
         # In terms of the relative difference no digits are lost where the two are nearly the same.
         difference = (here - before) / total.clamp_min(1e-30)
@@ -59,6 +58,12 @@ class JensenShannon(Criterion):
     def grid(self, classes: int, size: int) -> list[float]:
         """Evenly spaced in log-odds over (0, 1)."""
         return log_odds(size)
+
+
+def _softmax(logits: Tensor) -> Tensor:
+    """Written out: over few classes, as exits mostly have, torch's own takes longer, and here it is needed twice."""
+    odds = (logits - logits.amax(dim=-1, keepdim=True)).exp()
+    return odds / odds.sum(dim=-1, keepdim=True)
 
 
 def _weighed_log(x: Tensor) -> Tensor:

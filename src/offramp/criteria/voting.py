@@ -9,7 +9,6 @@ import torch
 from torch import Tensor
 
 from offramp.criteria.criterion import Criterion, nan_where_unusable, register
-from offramp.criteria.probabilities import odds_to_the_surest
 from offramp.errors import PolicyError
 
 MOST = 64
@@ -24,7 +23,7 @@ class Voting(Criterion):
     With power 0, "k exits agree" is the threshold k - 1/2, see `thresholds`. With power 1 the score is the share of the
     votes; nobody leaves at the first exit then, whose one vote is all there are: it would let everybody leave or, at a
     threshold that unanimity does not pass, nobody anywhere. The answer is
-    `ln(v_c + p_c / (2 max p))`, p the softmax of this exit: the class with most votes and, of equals, the one
+    `ln(v_c + p_c / 2)`, p the softmax of this exit: the class with most votes and, of equals, the one
     that this exit finds likelier.
 
     Source: Sun et al. 2021, "Early exiting with ensemble internal classifiers". How equals are told apart is ours.
@@ -107,12 +106,12 @@ class Voting(Criterion):
 def _votes(logits: Tensor, earlier: Sequence[Tensor]) -> Tensor:
     """`[n, classes]`: how many exits so far predict each class."""
     classes = torch.arange(logits.shape[-1], device=logits.device)
-    named = torch.stack([z.argmax(dim=-1, keepdim=True) for z in (*earlier, logits)])
-    return (named == classes).to(logits.dtype).sum(dim=0)
+    named = torch.stack([*earlier, logits]).argmax(dim=-1, keepdim=True)
+    return (named == classes).sum(dim=0, dtype=logits.dtype)
 
 
 def _settled(votes: Tensor, logits: Tensor) -> Tensor:
     """Logarithms `[n, classes]` of the votes, equals told apart by this exit."""
     # Half a vote decides between equals, and never against one vote more.
-    settled = votes.add(odds_to_the_surest(logits), alpha=0.5)
+    settled = votes.add(logits.softmax(dim=-1), alpha=0.5)
     return settled.clamp_min(torch.finfo(logits.dtype).tiny).log()
