@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -87,6 +86,9 @@ class Gate(Criterion):
                 f"Gate(top={self.top}): its layers must lead from {self.top + 2} features to 1 number, all of them "
                 f"finite; their widths are {widths}. offramp.train_gates makes them."
             )
+        # Made here and not where they are used, as what is made while a model is exported belongs to that export.
+        tensors = [(torch.tensor(weights), torch.tensor(biases)) for weights, biases in _folded(layers, self.classes)]
+        object.__setattr__(self, "_tensors", tensors)
 
     @property
     def graded(self) -> bool:
@@ -103,20 +105,20 @@ class Gate(Criterion):
 
     def score(self, logits: Tensor, earlier: Sequence[Tensor] = ()) -> Tensor:
         """See `Criterion.score`."""
-        layers = [(logits.new_tensor(weights), logits.new_tensor(biases)) for weights, biases in self._folded]
+        layers = [(weights.to(logits), biases.to(logits)) for weights, biases in self.__dict__["_tensors"]]
         log_p = logits.log_softmax(dim=-1)
         p = log_p.exp()
         surest = p.topk(self.top, dim=-1).values
         return run_gate(layers, torch.cat([surest, negative_entropy(p, log_p).unsqueeze(-1)], dim=-1)).sigmoid()
 
-    @cached_property
-    def _folded(self) -> tuple[Layer, ...]:
-        """Layers over the largest probabilities and the negative entropy: what else is read is linear in these."""
-        (weights, biases), *others = self.layers
-        scale = 1 / math.log(self.classes)
-        rows = tuple((row[0] + row[-2], row[1] - row[-2], *row[2:-2], scale * row[-1]) for row in weights)
-        return ((rows, tuple(b + row[-1] for b, row in zip(biases, weights, strict=True))), *others)
-
     def grid(self, classes: int, size: int) -> list[float]:
         """Evenly spaced in log-odds over (0, 1)."""
         return log_odds(size)
+
+
+def _folded(layers: tuple[Layer, ...], classes: int) -> tuple[Layer, ...]:
+    """Layers over the largest probabilities and the negative entropy: what else is read is linear in these."""
+    (weights, biases), *others = layers
+    scale = 1 / math.log(classes)
+    rows = tuple((row[0] + row[-2], row[1] - row[-2], *row[2:-2], scale * row[-1]) for row in weights)
+    return ((rows, tuple(b + row[-1] for b, row in zip(biases, weights, strict=True))), *others)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from offramp.criteria.criterion import Criterion, nan_where_unusable, register
+from offramp.criteria.criterion import Criterion, register
 from offramp.errors import PolicyError
 
 MOST = 64
@@ -60,20 +60,20 @@ class Voting(Criterion):
 
     def score(self, logits: Tensor, earlier: Sequence[Tensor] = ()) -> Tensor:
         """See `Criterion.score`."""
-        return self._score(_votes(logits, earlier), logits, len(earlier) + 1)
+        return self._score(_settled(logits, earlier), len(earlier) + 1)
 
     def answer(self, logits: Tensor, earlier: Sequence[Tensor] = ()) -> Tensor:
         """See `Criterion.answer`."""
-        return _settled(_votes(logits, earlier), logits)
+        return _logarithm(_settled(logits, earlier))
 
     def judge(self, logits: Tensor, earlier: Sequence[Tensor] = ()) -> tuple[Tensor, Tensor]:
         """See `Criterion.judge`."""
-        votes = _votes(logits, earlier)
-        return self._score(votes, logits, len(earlier) + 1), _settled(votes, logits)
+        settled = _settled(logits, earlier)
+        return self._score(settled, len(earlier) + 1), _logarithm(settled)
 
-    def _score(self, votes: Tensor, logits: Tensor, exits: int) -> Tensor:
-        most = votes.amax(dim=-1)
-        return nan_where_unusable(most / exits**self.power if self.power else most, logits)
+    def _score(self, settled: Tensor, exits: int) -> Tensor:
+        most = settled.amax(dim=-1).floor()
+        return most / exits**self.power if self.power else most
 
     def grid(self, classes: int, size: int) -> list[float]:
         """Every number of votes up to `MOST`, and 0 votes; with a power the same numbers, which are then reached later.
@@ -103,15 +103,16 @@ class Voting(Criterion):
         return [votes - 0.5] * early_exits
 
 
-def _votes(logits: Tensor, earlier: Sequence[Tensor]) -> Tensor:
-    """`[n, classes]`: how many exits so far predict each class."""
+def _settled(logits: Tensor, earlier: Sequence[Tensor]) -> Tensor:
+    """`[n, classes]`: how many exits so far predict each class, and half of its softmax here.
+
+    Half a vote decides between equals, and never against one vote more. A row that is not all numbers has no softmax
+    and is NaN, however many exits agree on it.
+    """
     classes = torch.arange(logits.shape[-1], device=logits.device)
     named = torch.stack([*earlier, logits]).argmax(dim=-1, keepdim=True)
-    return (named == classes).sum(dim=0, dtype=logits.dtype)
+    return (named == classes).sum(dim=0, dtype=logits.dtype).add(logits.softmax(dim=-1), alpha=0.5)
 
 
-def _settled(votes: Tensor, logits: Tensor) -> Tensor:
-    """Logarithms `[n, classes]` of the votes, equals told apart by this exit."""
-    # Half a vote decides between equals, and never against one vote more.
-    settled = votes.add(logits.softmax(dim=-1), alpha=0.5)
-    return settled.clamp_min(torch.finfo(logits.dtype).tiny).log()
+def _logarithm(settled: Tensor) -> Tensor:
+    return settled.clamp_min(torch.finfo(settled.dtype).tiny).log()
