@@ -430,8 +430,10 @@ def single() -> str:
             # Plain is timed once for all exits of a case.
             cells.setdefault(case, []).append(share)
     what = "time over plain, and over the time of the stages up to there; medians of interleaved rounds"
-    rows = [[*case, *found] for case, found in cells.items()]
-    header = ["network", "backend", "threads", "plain", *(f"leaving at exit {k}" for k in range(2)), "nothing leaves"]
+    most = max(map(len, cells.values())) - 1
+    rows = [[*case, *found[:-1], *[""] * (most - len(found) + 1), found[-1]] for case, found in cells.items()]
+    leaving = [f"leaving at exit {k}" for k in range(most)]
+    header = ["network", "backend", "threads", "plain", *leaving, "nothing leaves"]
     return table(header, rows, origin("runtime", "runtime", data, what))
 
 
@@ -519,7 +521,7 @@ def demo() -> str:
     made = runs[0]["provenance"]
     source = (
         f"`offramp demo --seed N --json FILE`: accuracy and MACs on the {runs[0]['headline']['source']['samples']:,} "
-        "test images, heads included, as a share of the plain network's; time as a share of the plain network's; "
+        "test images, heads included, as a share of the plain network's; time as a share of the plain network's in the same backend; "
         f"{made['device']}, torch {made['versions']['torch']}, commit {made['commit'][:8]} "
         "(`benchmarks/results/demo-seed*.json`)."
     )
