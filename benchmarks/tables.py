@@ -521,7 +521,8 @@ def demo() -> str:
     made = runs[0]["provenance"]
     source = (
         f"`offramp demo --seed N --json FILE`: accuracy and MACs on the {runs[0]['headline']['source']['samples']:,} "
-        "test images, heads included, as a share of the plain network's; time as a share of the plain network's in the same backend; "
+        "test images, heads included, as a share of the plain network's; time as a share of the plain network's in the "
+        "same backend; "
         f"{made['device']}, torch {made['versions']['torch']}, commit {made['commit'][:8]} "
         "(`benchmarks/results/demo-seed*.json`)."
     )
