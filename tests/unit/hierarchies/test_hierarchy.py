@@ -41,6 +41,12 @@ def test_what_is_no_hierarchy(parents, message):
         ofr.Hierarchy.of(parents, CLASSES)
 
 
+@pytest.mark.parametrize("classes", [[], ["cat", "cat", "dog"]])
+def test_every_class_has_one_name(classes):
+    with pytest.raises(HierarchyError, match="the name of every class once"):
+        ofr.Hierarchy.of(PARENTS, classes)
+
+
 def confused(rows: int = 600) -> ofr.Recording:
     """The first exit tells {0, 1}, {2, 3} and {4, 5} apart and guesses inside, the last one knows."""
     generator = torch.Generator().manual_seed(0)
