@@ -68,7 +68,8 @@ class Hierarchy:
             classes: names of the classes, in the order of the logits.
 
         Raises:
-            HierarchyError: a class has no name of its own or no group, a group is its own ancestor, or there is one group only.
+            HierarchyError: a class has no name of its own or no group, a group is its own ancestor, or there is one
+                group only.
         """
         if not classes or len(set(classes)) < len(classes):
             raise HierarchyError(
