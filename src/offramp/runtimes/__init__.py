@@ -2,9 +2,19 @@
 
 from offramp.runtimes.deploying import deploy
 from offramp.runtimes.eager import EagerRuntime
+from offramp.runtimes.one_graph import OneGraphRuntime
 from offramp.runtimes.refusing import RefusingRuntime
 from offramp.runtimes.runtime import Runtime
 from offramp.runtimes.staged import Program, StagedRuntime
 from offramp.runtimes.tuning import Tuning
 
-__all__ = ["EagerRuntime", "Program", "RefusingRuntime", "Runtime", "StagedRuntime", "Tuning", "deploy"]
+__all__ = [
+    "EagerRuntime",
+    "OneGraphRuntime",
+    "Program",
+    "RefusingRuntime",
+    "Runtime",
+    "StagedRuntime",
+    "Tuning",
+    "deploy",
+]

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from offramp.errors import CutError
 from offramp.latency import Call, Laps
-from offramp.runtimes import Program, Runtime, StagedRuntime
+from offramp.runtimes import OneGraphRuntime, Program, Runtime, StagedRuntime
 from offramp.segments import Plan
 
 ALL_ROWS = ", all rows"
@@ -31,8 +31,9 @@ class Remainder:
             per row: the segment-cost bound less the linear bound.
         gates: scores of the criterion, at every stop but the last. Compiled segments contain their gates; there it is
             0, and the gates are in both bounds.
-        gathers: all between the segments: checking the inputs, who leaves, taking the rows that go on, writing back.
-        rest: what is left, below 0 where the parts took longer alone than together.
+        gathers: all between the segments: checking the inputs, who leaves, taking the rows that go on, writing back. Of
+            one graph only what is outside it: checking the inputs, and making decisions of what it gives.
+        rest: what is left, below 0 where the parts took longer alone than together, as they do beside one graph.
     """
 
     measured: float
@@ -77,9 +78,13 @@ class Anatomy:
         staged: the runtime, segment by segment.
         batches: inputs, each with the same number of rows.
         gated: whether the gates can be told from the segments.
+        whole: the runtime that is measured, where it is one graph.
     """
 
-    def __init__(self, staged: StagedRuntime, batches: Sequence[Any], gated: bool) -> None:
+    def __init__(
+        self, staged: StagedRuntime, batches: Sequence[Any], gated: bool, whole: OneGraphRuntime | None = None
+    ) -> None:
+        self.whole = whole
         self.staged = staged
         self.batches = batches
         self.gated = gated
@@ -93,7 +98,8 @@ class Anatomy:
     def of(cls, runtime: Runtime, batches: Sequence[Any], backend: str) -> Anatomy | None:
         """Of any runtime; None where its model has no stages."""
         try:
-            return cls(runtime.staged(), batches, gated=backend == "eager")
+            whole = runtime if isinstance(runtime, OneGraphRuntime) else None
+            return cls(runtime.staged(), batches, gated=backend == "eager", whole=whole)
         except CutError:
             return None
 
@@ -141,7 +147,11 @@ class Anatomy:
         return _without_gradients(lambda: policy.judge(exit, logits, earlier))
 
     def _hollow(self, i: int) -> Call:
-        """The runtime with segments that know their answers."""
+        """The runtime with segments, or a graph, that know their answers."""
+        if self.whole is not None:
+            known = self.whole(self.batches[i])
+            hollow, given = OneGraphRuntime(_answering((known.logits, known.exits)), self.staged), self.batches[i]
+            return lambda: hollow(given).predictions.cpu()
         programs = [_answering(passing.out) for passing in self.taken[i]]
         # Where all rows have left, the segments behind are not asked.
         unasked = [_answering(())] * (len(self.stops) - len(programs))

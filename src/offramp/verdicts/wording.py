@@ -126,14 +126,15 @@ def remainder(batch: int, found: Remainder) -> str:
         "small batches": found.small_batches,
         "gates": found.gates,
         "gathers": found.gathers,
-        "the rest": found.rest,
     }
     # Compiled segments contain their gates, which is not the same as gates that take no time.
     shown = {name: seconds for name, seconds in parts.items() if name != "gates" or seconds}
     listed = ", ".join(f"{name} {100 * seconds / found.measured:.1f} %" for name, seconds in shown.items())
+    rest = 100 * found.rest / found.measured
+    left = f", the rest {rest:.1f} %" if rest >= 0 else f"; together the parts take {-rest:.1f} % less than one by one"
     return (
         f"Batch {batch}: {100 * found.of_linear:.0f} % of the linear bound, {100 * found.of_segments:.0f} % of "
-        f"the segment-cost bound; of the measured time go to {listed}."
+        f"the segment-cost bound; of the measured time go to {listed}{left}."
     )
 
 

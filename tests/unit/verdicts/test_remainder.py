@@ -49,6 +49,8 @@ def test_gates_inside_compiled_segments_are_not_said_to_be_free():
         "small batches 10.0 %, gathers 5.0 %, the rest 15.0 %."
     )
     assert "gates 5.0 %" in wording.remainder(64, replace(split, gates=0.5))
+    together = wording.remainder(64, replace(split, rest=-1.0))
+    assert together.endswith("gathers 5.0 %; together the parts take 10.0 % less than one by one.")
 
 
 def test_a_segment_that_nobody_reaches_costs_nothing():
@@ -88,6 +90,22 @@ def test_without_segments_the_same_is_decided(deployed):
     runtime, x = deployed
     predictions = Anatomy.of(runtime, [x], "eager").calls()["gathers"][0]()
     assert torch.equal(predictions, runtime(x).predictions)
+
+
+def test_of_one_graph_only_what_is_outside_it_is_a_gather(deployed, monkeypatch):
+    for package in ("onnx", "onnxscript", "onnxruntime"):
+        pytest.importorskip(package)
+    runtime, x = deployed
+    graph = ofr.deploy(runtime.model, runtime.policy, backend="onnxruntime")
+    expected = graph(x).predictions
+    (call,) = Anatomy.of(graph, [x], "onnxruntime").calls()["gathers"]
+
+    def asked(*tensors):
+        raise AssertionError("neither the graph nor a segment may run")
+
+    monkeypatch.setattr(graph, "graph", asked)
+    monkeypatch.setattr(graph.staged(), "programs", [asked] * len(graph.staged().programs))
+    assert torch.equal(call(), expected)
 
 
 def test_gates_of_compiled_segments_are_not_told_apart(deployed):
