@@ -22,11 +22,10 @@ from offramp.errors import ExportError
 from offramp.exporters.subject import Subject
 from offramp.runtimes.backends.onnxruntime import session
 from offramp.runtimes.branching import EXITS, LOGITS, branching_model, set_thresholds
+from offramp.runtimes.one_graph import LARGEST
 from offramp.segments import Plan
 
 GRAPH = "model.onnx"
-LIMIT = 2**31 - 2**20
-"""Bytes: a protobuf file ends at 2 GiB; the weights of larger models go into a file beside it."""
 
 
 def write_graph(subject: Subject, folder: Path, segments: Sequence[str], metadata: Mapping[str, str]) -> GraphFile:
@@ -39,7 +38,7 @@ def write_graph(subject: Subject, folder: Path, segments: Sequence[str], metadat
     names = [spec.name for spec in subject.inputs]
     path = folder / GRAPH
     whole = branching_model(parts, subject.plan, names, metadata)
-    large = sum((folder / name).stat().st_size for name in segments) > LIMIT
+    large = sum((folder / name).stat().st_size for name in segments) > LARGEST
     onnx.save(whole, path, save_as_external_data=large, location=f"{GRAPH}.data")
     try:
         onnx.checker.check_model(str(path), full_check=True)

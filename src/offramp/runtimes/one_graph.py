@@ -22,7 +22,7 @@ from offramp.runtimes.staged import StagedRuntime
 IN_ONE_GRAPH = ("onnxruntime",)
 """Backends that run such graphs."""
 LARGEST = 2**31 - 2**20
-"""Bytes: a protobuf message ends at 2 GiB."""
+"""Bytes: a protobuf message ends at 2 GiB; the weights of larger models go into a file beside it."""
 
 
 class OneGraphRuntime(Runtime):
